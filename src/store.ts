@@ -1,0 +1,103 @@
+/**
+ * The Store contract: what the core asks of the place where sessions are kept, and nothing else.
+ *
+ * A store keeps what it is given and compares revisions. It never looks at a clock except to collect, never looks
+ * inside `text`, and never creates a record except in `create`: an upsert is how sessions come back from the dead.
+ * Run `storeSuite` from `holdfast/testing` against a new store; it tests every line below.
+ */
+export interface Store {
+  /** For errors and events: `memory`, `sqlite`, … */
+  readonly name: string
+  /** Whether `update` compares and sets in one step, also between processes. If not, the store's page says what that costs. */
+  readonly compareAndSet: boolean
+
+  /** The record, with `lastSeen` as moved by `touch`; the tombstone of a destroyed one; or nothing. */
+  load(key: string, options?: LoadOptions): Promise<StoredRecord | Tombstone | undefined>
+
+  /** Inserts, and only that. False if the key is taken, by a record or by a tombstone; nothing has changed then. */
+  create(key: string, record: StoredRecord, options?: WriteOptions): Promise<boolean>
+
+  /**
+   * Replaces the record if its revision still is `expectedRev`: `ok`. Otherwise nothing changes: `conflict` if there is
+   * a record with another revision, `gone` if there is none or a tombstone. May change the user and the external id.
+   */
+  update(key: string, record: StoredRecord, expectedRev: string, options?: WriteOptions): Promise<UpdateResult>
+
+  /** Moves `lastSeen` and `expires` forward, each only if later. Never creates and never changes `rev`. False if there is no record. */
+  touch(key: string, lastSeen: number, expires: number): Promise<boolean>
+
+  /**
+   * Ends the session for good and leaves a tombstone until `until`, which no `create`, `update` or `touch` gets past.
+   * True if a record was there. Destroying what is absent or destroyed already changes nothing.
+   */
+  destroy(key: string, until: number, options?: WriteOptions): Promise<boolean>
+
+  /** Sessions by the user they carry. Absent where the server cannot list. */
+  readonly users?: SessionIndex
+  /** Sessions by external id (the `sid` of an identity provider, for instance). */
+  readonly externalIds?: SessionIndex
+
+  /** All records, page by page, each at least once if it stays there throughout. Start without a cursor, go on until none comes back. */
+  scan?(cursor: string | undefined, limit: number): Promise<Page>
+
+  /**
+   * Removes up to `limit` records and tombstones with `expires` (`until`) at or before `now`; how many it removed. Fewer than
+   * `limit` means that none are left. Safe to run in several processes at once. Absent where the server expires by itself.
+   */
+  sweep?(now: number, limit: number): Promise<number>
+
+  /** Closes what the store itself opened, nothing that it was handed. */
+  close?(): Promise<void>
+}
+
+/** What a store keeps for a session. Times are milliseconds since 1970. */
+export interface StoredRecord {
+  /** Names this committed state; chosen by the core, at most 40 ASCII characters, never empty. */
+  readonly rev: string
+  /** Everything else about the session, as text that only the core reads. */
+  readonly text: string
+  /** Whose session it is. Indexed, where the store has `users`. */
+  readonly user?: string
+  /** Indexed, where the store has `externalIds`. */
+  readonly externalId?: string
+  readonly lastSeen: number
+  /** The store may collect the record from then on, never before. At most `NEVER`. */
+  readonly expires: number
+}
+
+/** What `destroy` leaves behind. */
+export interface Tombstone {
+  readonly destroyedUntil: number
+}
+
+export type UpdateResult = 'ok' | 'conflict' | 'gone'
+
+export interface SessionIndex {
+  /** The live records that carry `value` now. Start without a cursor, go on until none comes back. */
+  list(value: string, page?: { cursor?: string; limit?: number }): Promise<Page>
+  /** Destroys the records that carry `value` at that moment, but for `except` (a key); how many. */
+  destroy(value: string, until: number, options?: WriteOptions & { except?: string }): Promise<number>
+}
+
+export interface Page {
+  readonly items: readonly (readonly [key: string, record: StoredRecord])[]
+  /** Where the next page starts. Absent on the last one. */
+  readonly cursor?: string
+}
+
+export interface LoadOptions {
+  /** Read past every cache and replica. */
+  readonly fresh?: boolean
+}
+
+export interface WriteOptions {
+  /** Answer only when the write would survive the loss of the machine that took it, as far as the store can. */
+  readonly durable?: boolean
+}
+
+/** An `expires` for sessions that do not expire: the last moment that a JavaScript `Date` can name. */
+export const NEVER = 8.64e15
+
+export function isTombstone(found: StoredRecord | Tombstone | undefined): found is Tombstone {
+  return found !== undefined && 'destroyedUntil' in found
+}
