@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs'
 import { defineConfig } from 'vitest/config'
 
 // Tests import the package by its own name, as users do; the sources stand in for the build.
-const { paths } = JSON.parse(readFileSync(new URL('./tsconfig.json', import.meta.url), 'utf8')).compilerOptions
+const { paths } = JSON.parse(
+  readFileSync(new URL('./tsconfig.json', import.meta.url), 'utf8'),
+).compilerOptions
 const alias = Object.entries(paths as Record<string, string[]>).map(([name, [file]]) => ({
   find: new RegExp(`^${name}$`),
   replacement: new URL(file as string, import.meta.url).pathname,

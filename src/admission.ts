@@ -1,0 +1,68 @@
+import type { SessionRecord } from './record.ts'
+
+/** How long a retired generation and a destroyed session are met with silence: longer than clocks differ and proxies hold requests back. */
+export const QUIET_TIME = 5 * 60_000
+/** How long an answer with a new token takes at most: an older rotation that nobody has confirmed lost its answer. */
+export const ANSWER_TIME = 5_000
+
+/**
+ * What becomes of a token whose record was found. Judged once, when the session is opened; later only `isRetired` counts.
+ *
+ * - `live`: it is the session's. `confirm`: this is the first use of the current generation. `resend`: the answer that carried
+ *   the current token was lost, so give it again.
+ * - `ahead`: we signed it, but the store does not know that generation yet (failover, stale cache).
+ * - `quiet`: retired a moment ago by a login or a step-up, whose own token is on its way: anonymous, and no cookie.
+ * - `reuse`: somebody else goes on using this token: the session ends.
+ * - `unknown`: worth nothing.
+ */
+export type Verdict =
+  | { readonly as: 'live'; readonly confirm: boolean; readonly resend: boolean }
+  | { readonly as: 'ahead' | 'quiet' | 'reuse' | 'unknown' }
+
+export type Generations = Pick<
+  SessionRecord,
+  'generation' | 'rotatedAt' | 'confirmedAt' | 'retiredBelow' | 'retiredAt' | 'userSince' | 'user'
+>
+
+export function admit(presented: number, record: Generations, now: number, grace: number): Verdict {
+  if (presented > record.generation) return AHEAD
+  if (isRetired(presented, record)) {
+    return now < record.retiredAt + QUIET_TIME ? QUIET : isOfThisLogin(presented, record) ? REUSE : UNKNOWN
+  }
+  const confirmed = record.confirmedAt !== undefined
+  if (presented === record.generation) return confirmed ? LIVE : FIRST_USE
+  const inGrace = record.confirmedAt === undefined || now < record.confirmedAt + grace
+  if (presented === record.generation - 1 && inGrace) {
+    return !confirmed && now > record.rotatedAt + ANSWER_TIME ? LOST_ANSWER : LIVE
+  }
+  return isOfThisLogin(presented, record) ? REUSE : UNKNOWN
+}
+
+/** Dead since a login or a step-up: what it would write is not written. */
+export function isRetired(presented: number, record: Generations): boolean {
+  return presented < record.retiredBelow
+}
+
+/** Whether it was given to the user who is logged in, or to whoever came before. */
+export function isOfThisLogin(presented: number, record: Generations): boolean {
+  return record.user !== undefined && presented >= record.userSince
+}
+
+/** A token that a login of the same user retired a moment ago: a double click, or a lost answer. Such a login joins the session. */
+export function mayJoin(presented: number, record: Generations, user: string, now: number): boolean {
+  const retiredByLogin = record.retiredBelow === record.userSince
+  return (
+    record.user === user &&
+    retiredByLogin &&
+    isRetired(presented, record) &&
+    now < record.retiredAt + QUIET_TIME
+  )
+}
+
+const LIVE: Verdict = { as: 'live', confirm: false, resend: false }
+const FIRST_USE: Verdict = { as: 'live', confirm: true, resend: false }
+const LOST_ANSWER: Verdict = { as: 'live', confirm: false, resend: true }
+const AHEAD: Verdict = { as: 'ahead' }
+const QUIET: Verdict = { as: 'quiet' }
+const REUSE: Verdict = { as: 'reuse' }
+const UNKNOWN: Verdict = { as: 'unknown' }

@@ -1,0 +1,165 @@
+import { ANSWER_TIME } from './admission.ts'
+import type { Committer } from './commit.ts'
+import type { Cookie, CookieAttributes } from './cookie.ts'
+import { setCookie } from './cookie.ts'
+import type { Core } from './core.ts'
+import { handleOf } from './core.ts'
+import { cookieMaxAge, expiry, isCookieRenewalDue, isRotationDue, isTouchDue } from './lifetime.ts'
+import { isPlainHttp, routeOf } from './request.ts'
+import type { Visit } from './visit.ts'
+import { addOperation, hasChanges } from './visit.ts'
+
+/** A header that the response must carry: `append` to what is there (Set-Cookie, Vary) or `set` in its place. */
+export type HeaderChange = readonly [name: string, value: string, how: 'append' | 'set']
+
+/** What the response must carry for the session. */
+export interface Answer {
+  readonly cookie?: Cookie
+  readonly headers: readonly HeaderChange[]
+}
+
+/** From a visit to the response: commits what is pending and says which headers must go out. */
+export interface Answerer {
+  /** At once when there is nothing to wait for. Saves what is pending unless it is to be discarded. */
+  answer(visit: Visit, isDiscarded: boolean): Answer | Promise<Answer>
+  /** The response is over: reports what was changed too late to be saved. */
+  closed(visit: Visit): void
+  /** `data` was asked for after the answer: look again in a moment whether that changed anything. */
+  watch(visit: Visit): void
+}
+
+const NOTHING: Answer = { headers: [] }
+const VARY: Answer = { headers: [['Vary', 'Cookie', 'append']] }
+const LATE_CHECK = 1_000
+
+export function createAnswerer(core: Core, committer: Committer): Answerer {
+  const { settings, vault, signer, events, background } = core
+  const { clock, codec, lifetime } = settings
+  let hasWarned = false
+
+  function answer(visit: Visit, isDiscarded: boolean): Answer | Promise<Answer> {
+    if (isDiscarded) {
+      visit.discarded = true
+      return finish(visit)
+    }
+    if (visit.begun.length > 0) return settle(visit).then(() => answer(visit, isDiscarded))
+    if (!visit.loaded) return finish(visit)
+    addWhatIsDue(visit)
+    if (!hasChanges(visit, codec) && !visit.unresolved) return finish(visit)
+    return committer.commit(visit).then(() => finish(visit))
+  }
+
+  /** Waits for all that the handler began. What failed without anybody looking is this answer's failure. */
+  async function settle(visit: Visit): Promise<void> {
+    while (visit.begun.length > 0) {
+      const begun = visit.begun
+      visit.begun = []
+      const ends = await Promise.all(
+        begun.map((one) =>
+          Promise.prototype.then.call(
+            one,
+            () => undefined,
+            (error) => ({ one, error }),
+          ),
+        ),
+      )
+      for (const end of ends as ({ one: (typeof begun)[0]; error: unknown } | undefined)[]) {
+        if (end && !end.one.isObserved) throw end.error
+      }
+    }
+  }
+
+  function addWhatIsDue(visit: Visit): void {
+    if (visit.standing !== 'live' || visit.answered) return
+    const now = clock()
+    const { record, generation } = visit
+    if (isRotationDue(generation, record, now, lifetime))
+      addOperation(visit, { kind: 'rotate' }, now, lifetime)
+    if (isCookieRenewalDue(record, now, lifetime)) addOperation(visit, { kind: 'renewCookie' }, now, lifetime)
+  }
+
+  function finish(visit: Visit): Answer {
+    const wasAnswered = visit.answered
+    visit.answered = true
+    if (wasAnswered) return NOTHING
+    noteUse(visit)
+    const cookie = cookieFor(visit)
+    if (!cookie) return visit.looked ? VARY : NOTHING
+    return {
+      cookie,
+      headers: [
+        ['Set-Cookie', setCookie(cookie), 'append'],
+        ...formerCookies(visit).map((former) => ['Set-Cookie', setCookie(former), 'append'] as const),
+        ['Vary', 'Cookie', 'append'],
+        ['Cache-Control', 'no-store', 'set'],
+      ],
+    }
+  }
+
+  function cookieFor(visit: Visit): Cookie | undefined {
+    const { name, attributes } = settings.cookie
+    if (visit.cookie === 'clear') return { name, value: '', attributes: { ...attributes, maxAge: 0 } }
+    const isInTime = clock() - visit.openedAt <= ANSWER_TIME
+    const isResent = visit.resend && visit.standing === 'live' && isInTime
+    if (visit.cookie === 'none' && !isResent) return undefined
+    warnOfPlainHttp(visit)
+    const record = visit.kept!.record
+    const value = signer.sign({ id: visit.id!, generation: record.generation })
+    const maxAge = cookieMaxAge(record, clock(), lifetime)
+    return { name, value, attributes: maxAge === undefined ? attributes : { ...attributes, maxAge } }
+  }
+
+  /** After a login that found two sessions in one request: what an earlier version of the site may have left behind. */
+  function formerCookies(visit: Visit): Cookie[] {
+    if (!visit.duplicate || visit.record.user === undefined) return []
+    return settings.cookie.formerly.map(({ name, domain, path = '/' }) => {
+      const attributes: CookieAttributes = { ...settings.cookie.attributes, path, maxAge: 0 }
+      return { name, value: '', attributes: domain === undefined ? attributes : { ...attributes, domain } }
+    })
+  }
+
+  function warnOfPlainHttp(visit: Visit): void {
+    if (hasWarned || !settings.cookie.attributes.secure || process.env.NODE_ENV === 'production') return
+    if (!isPlainHttp(visit.source)) return
+    hasWarned = true
+    settings.logger.warn(
+      'holdfast: a Secure cookie was sent over plain http, where browsers drop it except on localhost. ' +
+        'Use https, or cookie: { secure: false } for a test without it.',
+    )
+  }
+
+  /** That the session was used, and its token: written after the answer, which waits for neither. */
+  function noteUse(visit: Visit): void {
+    const { kept, standing } = visit
+    if (standing !== 'live' || kept === undefined) return
+    const now = clock()
+    if (visit.operations.some(({ kind }) => kind === 'confirm')) {
+      background.run('confirm', () => committer.confirm(visit))
+    } else if (isTouchDue(kept.record, kept.lastSeen, now, lifetime)) {
+      background.run('touch', () => vault.touch(handleOf(visit), now, expiry(kept.record, now, lifetime)))
+    }
+  }
+
+  function closed(visit: Visit): void {
+    if (visit.loaded && !visit.discarded && isChanged(visit)) {
+      events.emit('uncommitted', { handle: handleOf(visit), route: routeOf(visit.source) })
+    }
+  }
+
+  function isChanged(visit: Visit): boolean {
+    try {
+      return hasChanges(visit, codec)
+    } catch {
+      return true // what cannot even be stored has certainly not been
+    }
+  }
+
+  function watch(visit: Visit): void {
+    visit.lateCheck ??= setTimeout(() => {
+      visit.lateCheck = undefined
+      closed(visit)
+    }, LATE_CHECK).unref()
+  }
+
+  return { answer, closed, watch }
+}

@@ -1,0 +1,439 @@
+import { randomBytes } from 'node:crypto'
+import { isOfThisLogin, isRetired, mayJoin, QUIET_TIME } from './admission.ts'
+import { checkSize } from './codec.ts'
+import type { Core } from './core.ts'
+import { handleOf, initialData, replaceData, startAnew } from './core.ts'
+import { ConflictError, CookieWithheldError, HeadersSentError, SessionEndedError } from './errors.ts'
+import { createLanes, type Lane } from './lanes.ts'
+import { expiry, isCookieChanged } from './lifetime.ts'
+import { compileRules, graft, MergeRejectedError, merge } from './merge.ts'
+import type { Opener } from './open.ts'
+import type { Operation } from './operations.ts'
+import { apply } from './operations.ts'
+import type { SessionRecord } from './record.ts'
+import { routeOf, withholdsCookies } from './request.ts'
+import { validate } from './schema.ts'
+import { keyOf, newId } from './token.ts'
+import type { Kept } from './vault.ts'
+import type { Visit } from './visit.ts'
+import { adopt, encodeChanges, hasChanges } from './visit.ts'
+
+/** From a visit to the store: what a request changed is written, merged with what others wrote meanwhile. */
+export interface Committer {
+  /** Writes pending changes, if there are any. */
+  commit(visit: Visit): Promise<void>
+  /** Runs `change` on the data as it is now and writes the result; again on whatever another commit made of it. */
+  update<R>(visit: Visit, change: (data: object) => R): Promise<R>
+  /** Notes the first use of the current token, unless somebody else wrote meanwhile: then the next use will do. */
+  confirm(visit: Visit): Promise<void>
+  /** Takes over what others committed, and keeps what this visit has changed. */
+  reload(visit: Visit): Promise<void>
+  /** Ends the session that the client's token names, at once, and makes the visit one to no session. */
+  end(visit: Visit): Promise<void>
+}
+
+/** The data with `change` done, and how to take it back if somebody else's commit came first. */
+type Change = { run(): void; undo(): void }
+
+const NO_RULES = compileRules({})
+
+export function createCommitter(core: Core, opener: Opener): Committer {
+  const { settings, vault, events } = core
+  const { clock, codec, schema, lifetime } = settings
+  const lanes = createLanes()
+
+  async function commit(visit: Visit): Promise<void> {
+    if (visit.unresolved) await resolve(visit)
+    if (hasChanges(visit, codec)) await write(visit)
+  }
+
+  async function update<R>(visit: Visit, change: (data: object) => R): Promise<R> {
+    if (visit.unresolved) await resolve(visit)
+    let result: R
+    let before = ''
+    let after: string | undefined
+    const attempt: Change = {
+      run() {
+        before = codec.encode(visit.data)
+        visit.touched = true
+        try {
+          result = change(visit.data)
+          refusePromise(result)
+          after = codec.encode(visit.data)
+        } catch (error) {
+          graft(visit.data, codec.decode(before))
+          throw error
+        }
+      },
+      undo() {
+        if (after === undefined) return
+        // What the handler changed by itself while the attempt was on its way stays.
+        graft(visit.data, merge(codec.decode(after), visit.data, codec.decode(before), NO_RULES).value)
+        after = undefined
+      },
+    }
+    try {
+      await write(visit, attempt)
+    } catch (error) {
+      attempt.undo()
+      throw error
+    }
+    return result!
+  }
+
+  /** Until it is written, ended or out of time: whatever stands in the store now is the base of the next attempt. */
+  async function write(visit: Visit, change?: Change): Promise<void> {
+    const deadline = performance.now() + settings.requestDeadline
+    const overwritten = new Set<string>()
+    for (;;) {
+      const isDone =
+        visit.standing === 'live' || joinable(visit)
+          ? await lanes.run(handleOf(visit), (lane) => replace(visit, lane, deadline, overwritten, change))
+          : await create(visit, change)
+      if (isDone) break
+    }
+    if (overwritten.size > 0) {
+      events.emit('overwritten', {
+        handle: handleOf(visit),
+        paths: [...overwritten],
+        route: routeOf(visit.source),
+      })
+    }
+  }
+
+  /** @returns false when the id was taken, which only a broken generator of random numbers brings about */
+  async function create(visit: Visit, change?: Change): Promise<boolean> {
+    const login = loginOf(visit)
+    if (visit.standing === 'quiet') {
+      if (!login) throw ended(visit)
+      startAnew(visit, core, (await initialData(core)).text, visit.operations)
+    }
+    if (visit.answered) throw tooLate('start a session')
+    if (!login && visit.presented === 'none' && withholdsCookies(visit.source)) throw withheld(visit)
+
+    change?.run()
+    if (change && !hasChanges(visit, codec)) return true
+    const sent = codec.encode(visit.data)
+    await check(sent, visit.data)
+    const handle = handleOf(visit)
+    const now = clock()
+    const { operations } = visit
+    const record = visit.record
+    const kept: Kept = { rev: nextRev('0.'), record, data: sent, lastSeen: now }
+    visit.unresolved = { rev: kept.rev, sent, operations }
+    const isCreated = await vault.create(handle, kept, expiry(record, now, lifetime))
+    visit.unresolved = undefined
+    if (!isCreated) {
+      change?.undo()
+      visit.id = newId()
+      visit.handle = keyOf(visit.id)
+      return false
+    }
+    committed(visit, kept, sent, operations)
+    visit.standing = 'live'
+    visit.generation = record.generation
+    visit.cookie = 'send'
+    events.emit('created', { handle, userId: record.user })
+    if (login) events.emit('login', { handle, userId: login.user })
+    return true
+  }
+
+  /** @returns false when the visit has become one to a new session, or to the session that it joins: go on from there */
+  async function replace(
+    visit: Visit,
+    lane: Lane,
+    deadline: number,
+    overwritten: Set<string>,
+    change?: Change,
+  ): Promise<boolean> {
+    let current = newer(lane.latest, visit.kept!)
+    for (let attempt = 0; ; attempt++) {
+      const now = clock()
+      if (current !== 'gone' && isExpired(visit, current, now)) current = await reloaded(visit, now)
+      if (current === 'gone' || isRetired(visit.generation, current.record)) {
+        return afterDeath(visit, current, now, overwritten)
+      }
+      if (current.rev !== visit.kept?.rev) await rebase(visit, current, overwritten)
+
+      change?.run()
+      const sent = encodeChanges(visit, codec)
+      const { operations } = visit
+      const record = applyAll(current.record, operations, visit.generation, now)
+      if (sent === undefined && record === current.record) {
+        visit.operations = []
+        return true
+      }
+      if (sent !== undefined) await check(sent, visit.data)
+      const next = successor(current, record, sent ?? current.data, visit, now)
+      visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, operations }
+      lane.latest = undefined
+      const result = await vault.update(
+        handleOf(visit),
+        next,
+        expiry(record, next.lastSeen, lifetime),
+        current.rev,
+      )
+      visit.unresolved = undefined
+      if (result === 'ok') {
+        lane.latest = next
+        committed(visit, next, sent ?? visit.base, operations)
+        announce(visit, current.record, record, operations)
+        return true
+      }
+      change?.undo()
+      if (performance.now() >= deadline) {
+        throw new ConflictError(
+          `session ${handleOf(visit)}: others kept changing it for ${settings.requestDeadline} ms (deadlines.request)`,
+        )
+      }
+      if (attempt > 0) await pause(Math.random() * Math.min(attempt, 5))
+      lane.latest = current = result === 'gone' ? 'gone' : await reloaded(visit, clock())
+    }
+  }
+
+  /** What the store holds now; `gone` also when it has expired. */
+  async function reloaded(visit: Visit, now: number): Promise<Kept | 'gone'> {
+    const found = await vault.load(handleOf(visit), { fresh: true })
+    if (found === undefined || found === 'destroyed' || isExpired(visit, found, now)) return 'gone'
+    return found
+  }
+
+  /** This request is a use of the session itself, so it does not expire under its hands for want of use before it began. */
+  function isExpired(visit: Visit, { record, lastSeen }: Kept, now: number): boolean {
+    return now >= expiry(record, Math.max(lastSeen, visit.openedAt), lifetime)
+  }
+
+  /** The token is dead. Only a login goes on: in the session that the same login has just made of it, or in a new one. */
+  async function afterDeath(
+    visit: Visit,
+    current: Kept | 'gone',
+    now: number,
+    overwritten: Set<string>,
+  ): Promise<boolean> {
+    const login = loginOf(visit)
+    if (!login) throw ended(visit)
+    if (current !== 'gone' && mayJoin(visit.generation, current.record, login.user, now)) {
+      await join(visit, current, overwritten)
+    } else {
+      startAnew(visit, core, (await initialData(core)).text, visit.operations)
+    }
+    return false
+  }
+
+  /** A quiet visit whose login belongs to the session that it was retired by. */
+  function joinable(visit: Visit): boolean {
+    const login = loginOf(visit)
+    return (
+      visit.standing === 'quiet' &&
+      visit.kept !== undefined &&
+      login !== undefined &&
+      mayJoin(visit.generation, visit.kept.record, login.user, clock())
+    )
+  }
+
+  async function join(visit: Visit, current: Kept, overwritten: Set<string>): Promise<void> {
+    if (visit.answered) throw tooLate('log in')
+    visit.operations = visit.operations.filter((operation) => operation.kind !== 'login')
+    visit.generation = current.record.generation
+    visit.standing = 'live'
+    visit.cookie = 'send'
+    await rebase(visit, current, overwritten)
+  }
+
+  /** Makes `current` the base: what others committed goes into the data, and what this visit changed stays. */
+  async function rebase(visit: Visit, current: Kept, overwritten: Set<string>): Promise<void> {
+    const theirs = await opener.readData(current)
+    const login = loginOf(visit)
+    const isAnotherUsers =
+      login !== undefined && current.record.user !== undefined && current.record.user !== login.user
+    try {
+      if (!isAnotherUsers) await mergeData(visit, theirs.data, overwritten)
+    } catch (cause) {
+      if (cause instanceof MergeRejectedError) {
+        throw new ConflictError(`session ${handleOf(visit)}: another request changed ${cause.path} as well`, {
+          cause,
+        })
+      }
+      throw new ConflictError(
+        `session ${handleOf(visit)}: what two requests made of it together cannot be kept`,
+        { cause },
+      )
+    }
+    visit.touched = true
+    visit.base = theirs.base
+    adopt(visit, current, clock(), lifetime)
+  }
+
+  async function mergeData(visit: Visit, theirs: object, overwritten: Set<string>): Promise<void> {
+    const merged = merge(codec.decode(visit.base), visit.data, theirs, settings.mergeRules)
+    await check(codec.encode(merged.value), merged.value)
+    graft(visit.data, merged.value)
+    for (const path of merged.overwritten) overwritten.add(path)
+  }
+
+  async function check(text: string, data: object): Promise<void> {
+    checkSize(text, data, settings.maxBytes)
+    if (schema) await validate(schema, data)
+  }
+
+  function successor(current: Kept, record: SessionRecord, data: string, visit: Visit, now: number): Kept {
+    const revs = [current.rev, ...current.record.revs].slice(0, 3)
+    // A session changed from outside, by its handle, has not been used.
+    const isUse = visit.source !== undefined || visit.id !== undefined
+    const lastSeen = isUse ? Math.max(now, current.lastSeen) : current.lastSeen
+    return { rev: nextRev(current.rev), record: { ...record, revs }, data, lastSeen }
+  }
+
+  function applyAll(
+    record: SessionRecord,
+    operations: readonly Operation[],
+    presented: number,
+    now: number,
+  ): SessionRecord {
+    const at = { presented, now, policy: lifetime }
+    return operations.reduce((next, operation) => apply(next, operation, at), record)
+  }
+
+  /** What was sent is the base from now on; what was done since then is still to be written. */
+  function committed(visit: Visit, kept: Kept, sent: string, operations: readonly Operation[]): void {
+    visit.operations = visit.operations.filter((operation) => !operations.includes(operation))
+    visit.base = sent
+    adopt(visit, kept, clock(), lifetime)
+  }
+
+  /** Only the request whose commit made a new token sends it, and the one that changed how long the cookie lives. */
+  function announce(
+    visit: Visit,
+    before: SessionRecord,
+    after: SessionRecord,
+    operations: readonly Operation[],
+  ): void {
+    const handle = handleOf(visit)
+    const isNewToken = after.generation > before.generation && operations.some(makesToken)
+    if (isNewToken) visit.generation = after.generation
+    if (isNewToken || isCookieChanged(before, after, lifetime)) visit.cookie = 'send'
+    const login = operations.find((operation) => operation.kind === 'login')
+    if (login) events.emit('login', { handle, userId: login.user })
+    else if (isNewToken) events.emit('rotated', { handle })
+  }
+
+  /** Finds out what became of a write that got no answer: its revision tells. */
+  async function resolve(visit: Visit): Promise<void> {
+    const { rev, sent, operations } = visit.unresolved!
+    const found = await vault.load(handleOf(visit), { fresh: true })
+    visit.unresolved = undefined
+    if (found === undefined || found === 'destroyed') return
+    if (found.rev !== rev && !found.record.revs.includes(rev)) return
+    const before = visit.standing === 'live' ? visit.kept!.record.generation : 0
+    committed(visit, { ...found, rev }, sent, operations)
+    if (visit.standing === 'new' || (operations.some(makesToken) && found.record.generation > before)) {
+      visit.standing = 'live'
+      visit.generation = found.record.generation
+      visit.cookie = 'send'
+    }
+  }
+
+  async function confirm(visit: Visit): Promise<void> {
+    await lanes.run(handleOf(visit), async (lane) => {
+      const current = newer(lane.latest, visit.kept!)
+      if (current === 'gone') return
+      const now = clock()
+      const record = apply(
+        current.record,
+        { kind: 'confirm' },
+        { presented: visit.generation, now, policy: lifetime },
+      )
+      if (record === current.record) return
+      const next = successor(current, record, current.data, visit, now)
+      lane.latest = undefined
+      const result = await vault.update(
+        handleOf(visit),
+        next,
+        expiry(record, next.lastSeen, lifetime),
+        current.rev,
+      )
+      if (result === 'ok') lane.latest = next
+    })
+  }
+
+  async function reload(visit: Visit): Promise<void> {
+    if (visit.standing !== 'live') return
+    const current = await reloaded(visit, clock())
+    if (current === 'gone' || isRetired(visit.generation, current.record)) throw ended(visit)
+    if (current.rev === visit.kept!.rev) return
+    const overwritten = new Set<string>() // told when it is written
+    await rebase(visit, current, overwritten)
+  }
+
+  async function end(visit: Visit): Promise<void> {
+    const { kept } = visit
+    const isOurs =
+      visit.standing === 'live' || (kept !== undefined && isOfThisLogin(visit.generation, kept.record))
+    if (kept !== undefined && isOurs) {
+      const handle = handleOf(visit)
+      await vault.destroy(handle, clock() + QUIET_TIME)
+      events.emit('logout', { handle, userId: kept.record.user })
+    } else if (visit.unresolved) {
+      await vault.destroy(handleOf(visit), clock() + QUIET_TIME)
+    }
+    const initial = await initialData(core)
+    startAnew(visit, core, initial.text)
+    replaceData(visit, core, initial.text)
+  }
+
+  function tooLate(what: string): HeadersSentError {
+    return new HeadersSentError(
+      `the headers have left, so there is no way to send a cookie: ${what} before the response begins`,
+    )
+  }
+
+  function withheld(visit: Visit): CookieWithheldError {
+    return new CookieWithheldError(
+      `${routeOf(visit.source)}: another site sent this request, so the browser kept the session cookie back. ` +
+        'Redirect to a page of your own first and change the session there; only login() may start one here.',
+    )
+  }
+
+  function ended(visit: Visit): SessionEndedError {
+    return new SessionEndedError(
+      `session ${handleOf(visit)} ended or got a new token while this request was under way, so what the request changed was not saved`,
+    )
+  }
+
+  return { commit, update, confirm, reload, end }
+}
+
+function loginOf(visit: Visit): (Operation & { kind: 'login' }) | undefined {
+  return visit.operations.find((operation) => operation.kind === 'login')
+}
+
+/** A lane may lag behind what this visit has loaded; merging onto an older state would take its absences for deletions. */
+function newer(latest: Lane['latest'], kept: Kept): Kept | 'gone' {
+  if (latest === undefined) return kept
+  return latest === 'gone' || countOf(latest.rev) > countOf(kept.rev) ? latest : kept
+}
+
+function makesToken({ kind }: Operation): boolean {
+  return kind === 'rotate' || kind === 'login' || kind === 'elevate'
+}
+
+/** Counts, for caches that ask which of two is newer, and is random, since after a failover two writers may count alike. */
+function nextRev(rev: string): string {
+  return `${(countOf(rev) + 1).toString(36)}.${randomBytes(6).toString('base64url')}`
+}
+
+function countOf(rev: string): number {
+  return Number.parseInt(rev, 36) // up to the dot
+}
+
+function refusePromise(result: unknown): void {
+  if (typeof (result as PromiseLike<unknown> | undefined)?.then === 'function') {
+    throw new TypeError(
+      'update: the change must be synchronous, since it may run again; do the waiting before it',
+    )
+  }
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resume) => setTimeout(resume, milliseconds))
+}

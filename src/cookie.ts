@@ -1,0 +1,61 @@
+/** The Cookie header in, Set-Cookie out. No decoding and no quoting: a session token is plain ASCII. */
+export interface CookieAttributes {
+  readonly path: string
+  readonly domain?: string
+  readonly secure: boolean
+  readonly httpOnly: true
+  readonly sameSite: 'Strict' | 'Lax' | 'None'
+  readonly partitioned?: boolean
+  /** Seconds. Absent: until the browser closes. */
+  readonly maxAge?: number
+}
+
+export interface Cookie {
+  readonly name: string
+  readonly value: string
+  readonly attributes: CookieAttributes
+}
+
+/**
+ * The values of all cookies that are called exactly `name`, in order, at most `limit` of them. Only space and tab may stand
+ * around a pair: what else a runtime trims (U+00A0) is how another cookie passes for a prefixed one. Linear in the header.
+ */
+export function readCookies(header: string, name: string, limit: number): string[] {
+  const values: string[] = []
+  const wanted = `${name}=`
+  for (let at = header.indexOf(wanted); at !== -1 && values.length < limit; at = header.indexOf(wanted, at)) {
+    const start = at + wanted.length
+    if (startsPair(header, at)) {
+      const semicolon = header.indexOf(';', start)
+      values.push(trimEnd(header, start, semicolon === -1 ? header.length : semicolon))
+    }
+    at = start
+  }
+  return values
+}
+
+function startsPair(header: string, at: number): boolean {
+  let before = at - 1
+  while (before >= 0 && isBlank(header.charCodeAt(before))) before--
+  return before < 0 || header[before] === ';'
+}
+
+function trimEnd(header: string, start: number, end: number): string {
+  while (end > start && isBlank(header.charCodeAt(end - 1))) end--
+  return header.slice(start, end)
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09
+}
+
+export function setCookie({ name, value, attributes }: Cookie): string {
+  let text = `${name}=${value}; Path=${attributes.path}`
+  if (attributes.domain !== undefined) text += `; Domain=${attributes.domain}`
+  if (attributes.maxAge !== undefined) text += `; Max-Age=${attributes.maxAge}`
+  text += '; HttpOnly'
+  if (attributes.secure) text += '; Secure'
+  text += `; SameSite=${attributes.sameSite}`
+  if (attributes.partitioned) text += '; Partitioned'
+  return text
+}

@@ -1,0 +1,87 @@
+import type { Events } from './events.ts'
+import { graft } from './merge.ts'
+import type { Operation } from './operations.ts'
+import { apply } from './operations.ts'
+import type { Settings } from './options.ts'
+import { newRecord } from './record.ts'
+import { validate } from './schema.ts'
+import type { TokenSigner } from './token.ts'
+import { keyOf, newId } from './token.ts'
+import type { Vault } from './vault.ts'
+import type { Visit } from './visit.ts'
+
+/** What the parts of a manager share. */
+export interface Core {
+  readonly settings: Settings
+  readonly vault: Vault
+  readonly signer: TokenSigner
+  readonly events: Events
+  readonly background: Background
+}
+
+/** Work that no answer waits for, not even for its start. Its failures are events; `close()` waits for it. */
+export interface Background {
+  run(operation: string, work: () => Promise<unknown>): void
+  idle(): Promise<void>
+}
+
+export function createBackground(events: Events): Background {
+  const running = new Set<Promise<unknown>>()
+  return {
+    run(operation, work) {
+      const done: Promise<unknown> = new Promise(setImmediate)
+        .then(work)
+        .catch((error) => events.emit('error', { operation, error }))
+        .finally(() => running.delete(done))
+      running.add(done)
+    },
+    async idle() {
+      while (running.size > 0) await Promise.all(running)
+    },
+  }
+}
+
+/** What a new session starts with: the schema's output for `{}`, or nothing. */
+export async function initialData({
+  settings: { schema, codec },
+}: Core): Promise<{ data: object; text: string }> {
+  const data = schema ? await validate(schema, {}) : {}
+  return { data, text: codec.encode(data) }
+}
+
+/** Makes the visit one to no session at all, which a write turns into a new one. */
+export function startAnew(
+  visit: Visit,
+  core: Core,
+  initial: string,
+  operations: readonly Operation[] = [],
+): void {
+  const now = core.settings.clock()
+  visit.standing = 'new'
+  visit.id = undefined
+  visit.handle = undefined
+  visit.generation = 1
+  visit.kept = undefined
+  visit.unresolved = undefined
+  visit.operations = operations
+  visit.record = operations.reduce(
+    (record, operation) => apply(record, operation, { presented: 1, now, policy: core.settings.lifetime }),
+    newRecord(now),
+  )
+  visit.base = initial
+}
+
+/** Puts other data in the handler's hands, in the object that it may already hold. */
+export function replaceData(visit: Visit, core: Core, text: string): void {
+  graft(visit.data, core.settings.codec.decode(text))
+  visit.base = text
+}
+
+/** The handle, of a session that has none yet as well: its id is made now and kept when the session is created. */
+export function handleOf(visit: Visit): string {
+  if (visit.handle === undefined) {
+    visit.id ??= newId()
+    visit.handle = keyOf(visit.id)
+  }
+  return visit.handle
+}

@@ -1,0 +1,63 @@
+import type { Logger } from './options.ts'
+
+/** What happens to sessions, for logs, metrics and alarms. A session is named by its handle; no event holds a token. */
+export interface SessionEvents {
+  created: { handle: string; userId?: string | undefined }
+  login: { handle: string; userId: string }
+  logout: { handle: string; userId?: string | undefined }
+  rotated: { handle: string }
+  /** The session was ended from outside: `revoke`, `revokeOthers`, `revokeAll`. */
+  revoked: { count: number }
+  expired: { handle: string }
+  /** A token that rotation had replaced was used again: two parties hold this login. The session has been ended. */
+  reuse: { handle: string; userId?: string | undefined; route?: string | undefined }
+  /** A cookie of our name that we never signed, or with a secret that has been removed. */
+  forged: { route?: string | undefined }
+  /** Two different valid session cookies in one request, so that neither counts. */
+  duplicate: { route?: string | undefined }
+  /** The stored record cannot be read, or does not fit the schema. */
+  invalid: { handle: string; error: Error }
+  /** Two requests set the same thing; the later commit replaced what the earlier had written under these paths of `data`. */
+  overwritten: { handle: string; paths: readonly string[]; route?: string | undefined }
+  /** Something changed after the headers had left, and nobody called `commit()`: it is not saved. */
+  uncommitted: { handle: string; route?: string | undefined }
+  swept: { count: number }
+  /** What could not be thrown to the application: background writes, sweeping. */
+  error: { operation: string; error: unknown }
+}
+
+export type Listener<Name extends keyof SessionEvents> = (event: SessionEvents[Name]) => void
+
+export interface Events {
+  /** Calls `listener` at each event of that name; the result takes it off again. What a listener throws is logged. */
+  on<Name extends keyof SessionEvents>(name: Name, listener: Listener<Name>): () => void
+  emit<Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]): void
+}
+
+export function createEvents(logger: Logger): Events {
+  const listeners = new Map<keyof SessionEvents, Set<Listener<never>>>()
+  return {
+    on(name, listener) {
+      const set = listeners.get(name) ?? new Set()
+      listeners.set(name, set.add(listener as Listener<never>))
+      return () => void set.delete(listener as Listener<never>)
+    },
+    emit(name, event) {
+      const set = listeners.get(name)
+      if (!set?.size) {
+        if (name === 'error') {
+          const { operation, error } = event as SessionEvents['error']
+          logger.error(`holdfast: ${operation} failed in the background`, error)
+        }
+        return
+      }
+      for (const listener of set) {
+        try {
+          ;(listener as Listener<typeof name>)(event)
+        } catch (error) {
+          logger.error(`holdfast: a listener of '${name}' threw`, error)
+        }
+      }
+    },
+  }
+}

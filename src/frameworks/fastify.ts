@@ -1,0 +1,130 @@
+import type { IncomingMessage } from 'node:http'
+import type { Session } from '../session.ts'
+import type { Sessions } from '../sessions.ts'
+import { applyHeaders } from './apply.ts'
+
+export interface FastifySessionsOptions<Data extends object> {
+  sessions: Sessions<Data>
+  /** Where the request carries its session. Default: `session`. */
+  property?: string
+  /** Requests that need no session: no load, no cookie. */
+  skip?: (request: FastifyRequestLike) => boolean
+  /** Load on `await request.session.load()` only. */
+  lazy?: boolean
+}
+
+/**
+ * Sessions for Fastify 5: `request.session`. Opened in `onRequest`, before any body is read; saved in `onSend`, before the headers leave.
+ * A failed save is Fastify's error, for your error handler. `reply.hijack()` bypasses it: call `await request.session.commit()` yourself.
+ *
+ * @example
+ * ```ts
+ * import Fastify from 'fastify'
+ * import { createSessions } from 'holdfast'
+ * import { fastifySessions } from 'holdfast/fastify'
+ *
+ * const sessions = createSessions<{ visits?: number }>()
+ * const app = Fastify()
+ * await app.register(fastifySessions, { sessions })
+ * app.get('/', (request) => {
+ *   const { data } = sessions.of(request)
+ *   data.visits = (data.visits ?? 0) + 1
+ *   return `Total visits: ${data.visits}`
+ * })
+ * ```
+ */
+export const fastifySessions = Object.assign(plugin, {
+  // What `fastify-plugin` would set: the hooks are for the whole application, not for a scope of the plugin's own.
+  [Symbol.for('skip-override')]: true,
+  [Symbol.for('fastify.display-name')]: 'holdfast',
+  [Symbol.for('plugin-meta')]: { fastify: '5.x', name: 'holdfast' },
+})
+
+function plugin<Data extends object>(
+  app: FastifyLike,
+  { sessions, property = 'session', skip, lazy = false }: FastifySessionsOptions<Data>,
+  done: (error?: Error) => void,
+): void {
+  const failed = new WeakSet<object>()
+  const sessionOf = (request: FastifyRequestLike) => request[property] as Session<Data> | null
+
+  app.decorateRequest(property, null)
+
+  app.addHook('onRequest', (request, _reply, next) => {
+    if (skip?.(request)) return next()
+    sessions.open(request.raw, { lazy }).then((session) => {
+      request[property] = session
+      next()
+    }, next)
+  })
+
+  app.addHook('onSend', (request, reply, payload, next) => {
+    const session = sessionOf(request)
+    if (!session) return next(null, payload)
+    const fail = (error: unknown) => {
+      failed.add(request)
+      for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name)
+      next(error as Error)
+    }
+    try {
+      const answer = sessions.commit(session, { status: reply.statusCode, ...(failed.has(request) && { discard: true }) })
+      if (!(answer instanceof Promise)) {
+        applyHeaders(targetOf(reply), answer.headers)
+        return next(null, payload)
+      }
+      answer.then(({ headers }) => {
+        applyHeaders(targetOf(reply), headers)
+        next(null, payload)
+      }, fail)
+    } catch (error) {
+      fail(error)
+    }
+  })
+
+  app.addHook('onResponse', (request, _reply, next) => {
+    const session = sessionOf(request)
+    if (session) sessions.closed(session)
+    next()
+  })
+
+  done()
+}
+
+function targetOf(reply: FastifyReplyLike) {
+  return {
+    get: (name: string) => reply.getHeader(name)?.toString(),
+    set: (name: string, value: string) => void reply.header(name, value),
+    append: (name: string, value: string) => void reply.header(name, value), // Fastify collects Set-Cookie by itself
+  }
+}
+
+interface FastifyLike {
+  decorateRequest(property: string, value: null): unknown
+  addHook(
+    name: 'onRequest' | 'onResponse',
+    hook: (request: FastifyRequestLike, reply: FastifyReplyLike, next: (error?: Error) => void) => void,
+  ): unknown
+  addHook(
+    name: 'onSend',
+    hook: (
+      request: FastifyRequestLike,
+      reply: FastifyReplyLike,
+      payload: unknown,
+      next: (error: Error | null, payload?: unknown) => void,
+    ) => void,
+  ): unknown
+}
+
+/** What is used of a Fastify request. */
+export interface FastifyRequestLike {
+  readonly raw: IncomingMessage
+  [property: string]: unknown
+}
+
+interface FastifyReplyLike {
+  readonly statusCode: number
+  getHeader(name: string): number | string | string[] | undefined
+  getHeaders(): Record<string, unknown>
+  header(name: string, value: string): unknown
+  removeHeader(name: string): unknown
+}

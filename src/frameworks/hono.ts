@@ -1,0 +1,74 @@
+import type { Sessions } from '../sessions.ts'
+import { applyHeaders } from './apply.ts'
+
+export interface HonoSessionsOptions {
+  /** The variable that holds the session: `c.var.session`. Default: `session`. */
+  property?: string
+  /** Requests that need no session: no load, no cookie. */
+  skip?: (context: HonoContextLike) => boolean
+  /** Load on `await c.var.session.load()` only. */
+  lazy?: boolean
+}
+
+/**
+ * Sessions for Hono 4: `c.var.session`. Saved when the handler is done, before its response is handed on; a failed save goes to `app.onError`.
+ *
+ * @example
+ * ```ts
+ * import { Hono } from 'hono'
+ * import { createSessions } from 'holdfast'
+ * import { honoSessions } from 'holdfast/hono'
+ *
+ * const sessions = createSessions<{ visits?: number }>()
+ * const app = new Hono()
+ * app.use(honoSessions(sessions))
+ * app.get('/', (c) => {
+ *   const { data } = sessions.of(c)
+ *   data.visits = (data.visits ?? 0) + 1
+ *   return c.text(`Total visits: ${data.visits}`)
+ * })
+ * ```
+ */
+export function honoSessions<Data extends object>(
+  sessions: Sessions<Data>,
+  { property = 'session', skip, lazy = false }: HonoSessionsOptions = {},
+) {
+  return async (c: HonoContextLike, next: () => Promise<void>): Promise<void> => {
+    if (skip?.(c)) return next()
+    const session = await sessions.open(c.req.raw, { lazy })
+    c.set(property, session)
+    await next()
+    try {
+      const { headers } = await sessions.commit(session, { status: c.res.status })
+      applyHeaders(targetOf(c), headers)
+    } catch (error) {
+      forgetResponse(c)
+      const { headers } = await sessions.commit(session, { discard: true })
+      applyHeaders(targetOf(c), headers)
+      throw error
+    }
+  }
+}
+
+/** Or Hono would carry the headers of the response that is not sent over to that of the error. */
+function forgetResponse(c: HonoContextLike): void {
+  c.res = undefined as unknown as Response
+  c.finalized = false
+}
+
+function targetOf(c: HonoContextLike) {
+  return {
+    get: (name: string) => c.res.headers.get(name) ?? undefined,
+    set: (name: string, value: string) => c.header(name, value),
+    append: (name: string, value: string) => c.header(name, value, { append: true }),
+  }
+}
+
+/** What is used of a Hono context. */
+export interface HonoContextLike {
+  readonly req: { readonly raw: Request }
+  res: Response
+  finalized: boolean
+  set(name: string, value: unknown): void
+  header(name: string, value: string, options?: { append?: boolean }): void
+}

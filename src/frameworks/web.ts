@@ -1,0 +1,79 @@
+import type { HeaderChange } from '../answer.ts'
+import type { Session } from '../session.ts'
+import type { Sessions } from '../sessions.ts'
+import { applyHeaders } from './apply.ts'
+
+/** A handler that is given the request's session. What else the framework passes comes behind it. */
+export type SessionHandler<Data extends object, Rest extends unknown[]> = (
+  request: Request,
+  session: Session<Data>,
+  ...rest: Rest
+) => Response | Promise<Response>
+
+export interface WebSessionsOptions {
+  /** Load on `await session.load()` only. */
+  lazy?: boolean
+  /** Answers in place of what the handler or the saving of its session threw. Default: it is thrown on. */
+  onError?: (error: unknown, request: Request) => Response | Promise<Response>
+}
+
+/**
+ * Sessions for whatever takes a web `Request` and gives a `Response`: Next.js route handlers, Remix, SvelteKit, Astro, Bun.serve,
+ * Deno.serve. The response is handed on when the session is saved. What the handler throws, and what saving throws, is thrown.
+ *
+ * @example
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { webSessions } from 'holdfast/web'
+ *
+ * const sessions = createSessions<{ visits?: number }>()
+ *
+ * export const GET = webSessions(sessions, (request, session) => {
+ *   session.data.visits = (session.data.visits ?? 0) + 1
+ *   return new Response(`Total visits: ${session.data.visits}`)
+ * })
+ * ```
+ */
+export function webSessions<Data extends object, Rest extends unknown[]>(
+  sessions: Sessions<Data>,
+  handler: SessionHandler<Data, Rest>,
+  { lazy = false, onError }: WebSessionsOptions = {},
+): (request: Request, ...rest: Rest) => Promise<Response> {
+  return async (request, ...rest) => {
+    const session = await sessions.open(request, { lazy })
+    try {
+      const response = await handler(request, session, ...rest)
+      const { headers } = await sessions.commit(session, { status: response.status })
+      return withHeaders(response, headers)
+    } catch (error) {
+      if (!onError) throw error
+      const response = await onError(error, request)
+      const { headers } = await sessions.commit(session, { discard: true })
+      return withHeaders(response, headers)
+    }
+  }
+}
+
+/** The response itself where its headers can be changed; those of `fetch` and `Response.redirect` cannot. */
+export function withHeaders(response: Response, changes: readonly HeaderChange[]): Response {
+  if (changes.length === 0) return response
+  try {
+    change(response, changes)
+    return response
+  } catch {
+    const copy = new Response(response.body, response)
+    change(copy, changes)
+    return copy
+  }
+}
+
+function change({ headers }: Response, changes: readonly HeaderChange[]): void {
+  applyHeaders(
+    {
+      get: (name) => headers.get(name) ?? undefined,
+      set: (name, value) => headers.set(name, value),
+      append: (name, value) => headers.append(name, value),
+    },
+    changes,
+  )
+}

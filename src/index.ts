@@ -1,0 +1,46 @@
+export type { Answer, HeaderChange } from './answer.ts'
+export type { Codec } from './codec.ts'
+export type { Cookie, CookieAttributes } from './cookie.ts'
+export {
+  AuthenticationRequiredError,
+  ConflictError,
+  CookieWithheldError,
+  DataError,
+  HeadersSentError,
+  HoldfastError,
+  InvalidRecordError,
+  NotLoadedError,
+  OptionsError,
+  SchemaError,
+  SessionEndedError,
+  StoreUnavailableError,
+} from './errors.ts'
+export type { SessionEvents } from './events.ts'
+export type { LifetimePolicy } from './lifetime.ts'
+export type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './management.ts'
+export type { MergeRule, MergeRules } from './merge.ts'
+export type {
+  CookieOptions,
+  Duration,
+  LifetimeOptions,
+  LifetimePreset,
+  Logger,
+  SessionOptions,
+} from './options.ts'
+export type { Register, RegisteredSessions } from './register.ts'
+export type { RequestSource } from './request.ts'
+export type { FlashMessage, LoginOptions, Session, SessionLifetime } from './session.ts'
+export type { Sessions } from './sessions.ts'
+export { createSessions } from './sessions.ts'
+export type {
+  LoadOptions,
+  Page,
+  SessionIndex,
+  Store,
+  StoredRecord,
+  Tombstone,
+  UpdateResult,
+  WriteOptions,
+} from './store.ts'
+export { isTombstone, NEVER } from './store.ts'
+export { memoryStore } from './stores/memory.ts'

@@ -1,0 +1,37 @@
+import type { Kept } from './vault.ts'
+
+/**
+ * In one process, commits of one session take turns, and each leaves behind what it committed, so that the next goes on from there
+ * instead of finding out by a conflict. A lane lasts as long as somebody is in it.
+ */
+export interface Lanes {
+  run<T>(handle: string, work: (lane: Lane) => Promise<T>): Promise<T>
+}
+
+export interface Lane {
+  /** What the store is known to hold. Undefined: nobody has committed here yet, or the outcome is unknown. */
+  latest: Kept | 'gone' | undefined
+}
+
+interface Queue extends Lane {
+  waiting: number
+  tail: Promise<unknown>
+}
+
+export function createLanes(): Lanes {
+  const queues = new Map<string, Queue>()
+  return {
+    async run(handle, work) {
+      let queue = queues.get(handle)
+      if (!queue) queues.set(handle, (queue = { latest: undefined, waiting: 0, tail: Promise.resolve() }))
+      const mine = queue
+      const turn = mine.waiting++ === 0 ? work(mine) : mine.tail.then(() => work(mine))
+      mine.tail = turn.catch(() => {}) // its own caller hears of it
+      try {
+        return await turn
+      } finally {
+        if (--mine.waiting === 0) queues.delete(handle)
+      }
+    },
+  }
+}

@@ -1,0 +1,218 @@
+import { QUIET_TIME } from './admission.ts'
+import type { Core } from './core.ts'
+import { expiry } from './lifetime.ts'
+import type { Duration } from './options.ts'
+import { duration } from './options.ts'
+import type { SessionRecord } from './record.ts'
+import type { Kept } from './vault.ts'
+
+/** A session as seen from outside: for lists of devices, dashboards and jobs. */
+export interface SessionInfo {
+  readonly handle: string
+  readonly userId: string | undefined
+  readonly createdAt: Date
+  readonly lastSeenAt: Date
+  readonly expiresAt: Date
+  readonly authenticatedAt: Date | undefined
+  readonly level: string | undefined
+  /** How often it has been given a new token. */
+  readonly generation: number
+  readonly persistent: boolean
+  /** What `describe` said at the login. */
+  readonly about: Readonly<Record<string, string>>
+  /** Size of its encoded data. */
+  readonly bytes: number
+}
+
+export interface SessionPage {
+  readonly sessions: readonly SessionInfo[]
+  /** Where the next page starts. Absent on the last one. */
+  readonly cursor?: string
+}
+
+export type RevokeTarget =
+  | { readonly handle: string }
+  | { readonly userId: string }
+  | { readonly externalId: string }
+  /** Sessions whose login (or creation, without one) is longer ago than this, or before this moment. */
+  | { readonly olderThan: Duration | Date }
+
+export interface SessionStats {
+  /** Live sessions. */
+  readonly sessions: number
+  /** Of them, those with a user. */
+  readonly loggedIn: number
+  /** Encoded data of all of them. */
+  readonly bytes: number
+}
+
+export interface Management {
+  list(userId: string): Promise<SessionInfo[]>
+  all(page?: { cursor?: string; limit?: number }): Promise<SessionPage>
+  revoke(target: RevokeTarget): Promise<number>
+  revokeOthers(userId: string | undefined, handle: string): Promise<number>
+  revokeAll(): Promise<number>
+  stats(): Promise<SessionStats>
+  sweep(): Promise<number>
+  /** Sweeps by itself from now on; the result stops it. */
+  keepSweeping(): () => void
+}
+
+const PAGE = 200
+/** Clocks of instances may differ by this much: what one of them could still hold for live is not collected. */
+const CLOCK_SKEW = 60_000
+
+export function createManagement({ settings, vault, events, background }: Core): Management {
+  const { clock, lifetime, store } = settings
+
+  function isLive({ record, lastSeen }: Kept): boolean {
+    return clock() < expiry(record, lastSeen, lifetime)
+  }
+
+  function describe(handle: string, { record, lastSeen, data }: Kept): SessionInfo {
+    const isLevelOver = record.levelUntil !== undefined && clock() >= record.levelUntil
+    return {
+      handle,
+      userId: record.user,
+      createdAt: new Date(record.createdAt),
+      lastSeenAt: new Date(lastSeen),
+      expiresAt: new Date(expiry(record, lastSeen, lifetime)),
+      authenticatedAt: record.authenticatedAt === undefined ? undefined : new Date(record.authenticatedAt),
+      level: isLevelOver ? undefined : record.level,
+      generation: record.generation,
+      persistent: record.persistent ?? lifetime.persistent,
+      about: record.about ?? {},
+      bytes: Buffer.byteLength(data),
+    }
+  }
+
+  async function list(userId: string): Promise<SessionInfo[]> {
+    const sessions: SessionInfo[] = []
+    let cursor: string | undefined
+    do {
+      const page = await vault.list(
+        'users',
+        userId,
+        cursor === undefined ? { limit: PAGE } : { cursor, limit: PAGE },
+      )
+      for (const { handle, kept } of page.items) if (isLive(kept)) sessions.push(describe(handle, kept))
+      cursor = page.cursor
+    } while (cursor !== undefined)
+    return sessions.sort((a, b) => b.lastSeenAt.getTime() - a.lastSeenAt.getTime())
+  }
+
+  async function all({
+    cursor,
+    limit = PAGE,
+  }: {
+    cursor?: string
+    limit?: number
+  } = {}): Promise<SessionPage> {
+    const page = await vault.scan(cursor, limit)
+    const sessions = page.items
+      .filter(({ kept }) => isLive(kept))
+      .map(({ handle, kept }) => describe(handle, kept))
+    return page.cursor === undefined ? { sessions } : { sessions, cursor: page.cursor }
+  }
+
+  async function eachKept(visit: (handle: string, kept: Kept) => Promise<void> | void): Promise<void> {
+    let cursor: string | undefined
+    do {
+      const page = await vault.scan(cursor, PAGE)
+      for (const { handle, kept } of page.items) if (isLive(kept)) await visit(handle, kept)
+      cursor = page.cursor
+    } while (cursor !== undefined)
+  }
+
+  async function revoke(target: RevokeTarget): Promise<number> {
+    return announced(await destroyTarget(target))
+  }
+
+  async function destroyTarget(target: RevokeTarget): Promise<number> {
+    const until = clock() + QUIET_TIME
+    if ('handle' in target) return (await vault.destroy(text('handle', target.handle), until)) ? 1 : 0
+    if ('userId' in target) return vault.destroyAll('users', text('userId', target.userId), until)
+    if ('externalId' in target)
+      return vault.destroyAll('externalIds', text('externalId', target.externalId), until)
+    if ('olderThan' in target) {
+      const { olderThan } = target
+      const before =
+        olderThan instanceof Date ? olderThan.getTime() : clock() - duration('olderThan', olderThan)
+      return destroyWhere((record) => (record.authenticatedAt ?? record.createdAt) < before)
+    }
+    throw new TypeError('revoke: give { handle }, { userId }, { externalId } or { olderThan }')
+  }
+
+  async function destroyWhere(isMeant: (record: SessionRecord) => boolean): Promise<number> {
+    let count = 0
+    await eachKept(async (handle, { record }) => {
+      if (isMeant(record) && (await vault.destroy(handle, clock() + QUIET_TIME))) count++
+    })
+    return count
+  }
+
+  function announced(count: number): number {
+    if (count > 0) events.emit('revoked', { count })
+    return count
+  }
+
+  async function revokeOthers(userId: string | undefined, handle: string): Promise<number> {
+    if (userId === undefined) return 0
+    return announced(await vault.destroyAll('users', userId, clock() + QUIET_TIME, { except: handle }))
+  }
+
+  async function stats(): Promise<SessionStats> {
+    let [sessions, loggedIn, bytes] = [0, 0, 0]
+    await eachKept((_handle, { record, data }) => {
+      sessions++
+      if (record.user !== undefined) loggedIn++
+      bytes += Buffer.byteLength(data)
+    })
+    return { sessions, loggedIn, bytes }
+  }
+
+  async function sweep(): Promise<number> {
+    if (!store.sweep) return 0
+    let count = 0
+    for (let removed = PAGE; removed >= PAGE; count += removed) {
+      removed = await store.sweep(clock() - CLOCK_SKEW, PAGE)
+    }
+    if (count > 0) events.emit('swept', { count })
+    return count
+  }
+
+  function keepSweeping(): () => void {
+    const { sweepEvery } = settings
+    if (!store.sweep || sweepEvery === false) return () => {}
+    let timer: NodeJS.Timeout
+    const schedule = () => {
+      // Instances that were started together must not all sweep at once.
+      timer = setTimeout(
+        () => {
+          background.run('sweep', sweep)
+          schedule()
+        },
+        sweepEvery * (0.5 + Math.random()),
+      ).unref()
+    }
+    schedule()
+    return () => clearTimeout(timer)
+  }
+
+  return {
+    list,
+    all,
+    revoke,
+    revokeOthers,
+    revokeAll: async () => announced(await destroyWhere(() => true)),
+    stats,
+    sweep,
+    keepSweeping,
+  }
+}
+
+function text(name: string, value: unknown): string {
+  if (typeof value !== 'string' || value === '')
+    throw new TypeError(`revoke: ${name} must be text, and not empty`)
+  return value
+}

@@ -1,0 +1,239 @@
+import { admit, QUIET_TIME } from './admission.ts'
+import { readCookies } from './cookie.ts'
+import type { Core } from './core.ts'
+import { handleOf, initialData, startAnew } from './core.ts'
+import { InvalidRecordError } from './errors.ts'
+import { expiry } from './lifetime.ts'
+import { newRecord } from './record.ts'
+import type { RequestSource } from './request.ts'
+import { cookieHeader, routeOf } from './request.ts'
+import { validate } from './schema.ts'
+import type { VerifiedToken } from './token.ts'
+import { keyOf } from './token.ts'
+import type { Kept } from './vault.ts'
+import type { Visit } from './visit.ts'
+import { addOperation, adopt } from './visit.ts'
+
+/** More cookies of our name than a browser could send by accident; each costs a verification. */
+const MOST_COOKIES = 8
+
+/** From a request to a visit: reads the cookie, verifies the token, loads the record and judges the token by it. */
+export interface Opener {
+  open(source: RequestSource, options?: { lazy?: boolean }): Promise<Visit>
+  /** Loads what a lazy visit has not loaded. */
+  load(visit: Visit): Promise<void>
+  /** A visit to a session known by its handle, without a client: it can be read and changed, but gets no cookie. */
+  find(handle: string): Promise<Visit | undefined>
+  /** The kept state's data, validated and encoded again. @throws InvalidRecordError or SchemaError */
+  readData(kept: Kept): Promise<{ data: object; base: string }>
+}
+
+export function createOpener(core: Core): Opener {
+  const { settings, vault, signer, events, background } = core
+  const { clock, codec, schema, lifetime } = settings
+
+  async function open(source: RequestSource, { lazy = false } = {}): Promise<Visit> {
+    const visit = newVisit(source, clock())
+    const token = readToken(visit)
+    if (token === undefined) {
+      await beginNew(visit)
+    } else {
+      visit.id = token.id
+      visit.handle = keyOf(token.id)
+      visit.generation = token.generation
+      visit.presented = 'live'
+      visit.resend = token.stale
+      if (!lazy) await load(visit)
+    }
+    return visit
+  }
+
+  function readToken(visit: Visit): VerifiedToken | undefined {
+    const header = cookieHeader(visit.source)
+    if (header === '') return undefined
+    const texts = new Set(readCookies(header, settings.cookie.name, MOST_COOKIES))
+    const tokens = [...texts].flatMap((text) => signer.verify(text) ?? [])
+    if (tokens.length > 1) {
+      visit.duplicate = true
+      events.emit('duplicate', { route: routeOf(visit.source) })
+      return undefined
+    }
+    if (tokens.length === 0 && texts.size > 0) {
+      visit.presented = 'forged'
+      events.emit('forged', { route: routeOf(visit.source) })
+    }
+    return tokens[0]
+  }
+
+  async function load(visit: Visit): Promise<void> {
+    if (!visit.loaded) await judge(visit, false)
+  }
+
+  async function judge(visit: Visit, fresh: boolean): Promise<void> {
+    const handle = handleOf(visit)
+    let kept: Kept | 'destroyed' | undefined
+    try {
+      kept = await vault.load(handle, fresh ? { fresh } : undefined)
+    } catch (error) {
+      if (error instanceof InvalidRecordError) return refuse(visit, error)
+      throw error
+    }
+    const now = clock()
+    if (kept === undefined) return beginNew(visit, 'ended')
+    if (kept === 'destroyed') return fallQuiet(visit)
+    if (now >= expiry(kept.record, kept.lastSeen, lifetime)) {
+      events.emit('expired', { handle })
+      return beginNew(visit, 'ended')
+    }
+    const verdict = admit(visit.generation, kept.record, now, lifetime.grace)
+    switch (verdict.as) {
+      case 'live':
+        await enter(visit, kept)
+        if (verdict.confirm) addOperation(visit, { kind: 'confirm' }, now, lifetime)
+        visit.resend = verdict.resend || (visit.resend && visit.generation === kept.record.generation)
+        return
+      case 'ahead':
+        if (!fresh) return judge(visit, true)
+        await enter(visit, kept)
+        return addOperation(visit, { kind: 'advance', generation: visit.generation }, now, lifetime)
+      case 'quiet':
+        visit.kept = kept
+        return fallQuiet(visit)
+      case 'reuse':
+        await vault.destroy(handle, now + QUIET_TIME)
+        events.emit('reuse', { handle, userId: kept.record.user, route: routeOf(visit.source) })
+        return fallQuiet(visit)
+      case 'unknown':
+        return beginNew(visit, 'ended')
+    }
+  }
+
+  async function enter(visit: Visit, kept: Kept): Promise<void> {
+    let read: { data: object; base: string }
+    try {
+      read = await readData(kept)
+    } catch (error) {
+      return refuse(visit, error as Error, kept)
+    }
+    admitWith(visit, kept, read.data, read.base)
+  }
+
+  function admitWith(visit: Visit, kept: Kept, data: object, base: string): void {
+    visit.data = data
+    visit.base = base
+    visit.standing = 'live'
+    visit.loaded = true
+    adopt(visit, kept, clock(), lifetime)
+    keepAliveForThisRequest(visit, kept)
+  }
+
+  async function readData(kept: Kept): Promise<{ data: object; base: string }> {
+    const data = decode(kept.data)
+    if (!schema) return { data, base: kept.data }
+    const output = await validate(schema, data)
+    // What the schema added by itself (a default for a new field) is no change of this request.
+    return { data: output, base: codec.encode(output) }
+  }
+
+  function decode(text: string): object {
+    try {
+      return codec.decode(text)
+    } catch (cause) {
+      throw new InvalidRecordError('the data of the record cannot be decoded', { cause })
+    }
+  }
+
+  /** The record is there but of no use; what then happens is the application's choice, and the record stays. */
+  async function refuse(visit: Visit, error: Error, kept?: Kept): Promise<void> {
+    const { onInvalid } = settings
+    events.emit('invalid', { handle: handleOf(visit), error })
+    if (onInvalid === 'error') throw error
+    if (typeof onInvalid === 'function' && kept) {
+      const repaired = onInvalid(tryDecode(kept.data), error)
+      if (repaired !== undefined) {
+        const data = schema ? await validate(schema, repaired) : repaired
+        return admitWith(visit, kept, data, codec.encode(data))
+      }
+    }
+    return beginNew(visit, 'ended')
+  }
+
+  function tryDecode(text: string): unknown {
+    try {
+      return codec.decode(text)
+    } catch {
+      return text
+    }
+  }
+
+  /** Another instance may sweep what looks idle while this request is still at work. */
+  function keepAliveForThisRequest(visit: Visit, kept: Kept): void {
+    const now = visit.openedAt
+    const expires = expiry(kept.record, kept.lastSeen, lifetime)
+    const then = expiry(kept.record, now, lifetime)
+    if (then > expires && expires - now < settings.requestDeadline) {
+      background.run('touch', () => vault.touch(handleOf(visit), now, then))
+    }
+  }
+
+  async function beginNew(visit: Visit, presented = visit.presented): Promise<void> {
+    visit.presented = presented
+    const { data, text } = await initialData(core)
+    startAnew(visit, core, text)
+    visit.data = data
+    visit.loaded = true
+    visit.resend = false
+  }
+
+  async function fallQuiet(visit: Visit): Promise<void> {
+    const { id, handle, generation, kept } = visit
+    await beginNew(visit, 'ended')
+    Object.assign(visit, { id, handle, generation, kept, standing: 'quiet' })
+  }
+
+  async function find(handle: string): Promise<Visit | undefined> {
+    const kept = await vault.load(handle)
+    if (kept === undefined || kept === 'destroyed') return undefined
+    if (clock() >= expiry(kept.record, kept.lastSeen, lifetime)) return undefined
+    const visit = newVisit(undefined, clock())
+    visit.handle = handle
+    visit.generation = kept.record.generation
+    visit.presented = 'live'
+    visit.answered = true
+    await enter(visit, kept)
+    return visit
+  }
+
+  return { open, load, find, readData }
+}
+
+const DONE = Promise.resolve()
+
+function newVisit(source: RequestSource, now: number): Visit {
+  return {
+    source,
+    openedAt: now,
+    presented: 'none',
+    duplicate: false,
+    id: undefined,
+    handle: undefined,
+    generation: 1,
+    loaded: false,
+    standing: 'new',
+    kept: undefined,
+    record: newRecord(now),
+    operations: [],
+    data: {},
+    base: '{}',
+    touched: false,
+    looked: false,
+    unresolved: undefined,
+    cookie: 'none',
+    resend: false,
+    answered: false,
+    discarded: false,
+    lateCheck: undefined,
+    turn: DONE,
+    begun: [],
+  }
+}

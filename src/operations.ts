@@ -1,0 +1,129 @@
+import type { LifetimePolicy } from './lifetime.ts'
+import { mayRotate } from './lifetime.ts'
+import type { Flash, SessionRecord } from './record.ts'
+
+/**
+ * What a request did to its session beside the data. Kept as what was done, never as the values that came of it, so that it can
+ * be done again on a record that others have changed meanwhile: their times, user and level stand.
+ */
+export type Operation =
+  | ({ readonly kind: 'login' } & LoginFacts)
+  | { readonly kind: 'elevate'; readonly level: string; readonly until?: number }
+  | { readonly kind: 'rotate' }
+  | ({ readonly kind: 'lifetime' } & LifetimeOverrides)
+  | { readonly kind: 'flash'; readonly flash: Flash }
+  | { readonly kind: 'take'; readonly ids: readonly string[] }
+  | { readonly kind: 'renewCookie' }
+  /** The first use of the current generation. */
+  | { readonly kind: 'confirm' }
+  /** The store fell behind a token that we signed. */
+  | { readonly kind: 'advance'; readonly generation: number }
+
+export interface LoginFacts {
+  readonly user: string
+  readonly externalId?: string
+  readonly stamp?: string
+  readonly level?: string
+  readonly about?: Readonly<Record<string, string>>
+}
+
+export interface LifetimeOverrides {
+  readonly idle?: number | false
+  readonly absolute?: number | false
+  readonly endsAt?: number
+  readonly persistent?: boolean
+}
+
+export interface Circumstances {
+  /** The generation of the token that the request holds. */
+  readonly presented: number
+  readonly now: number
+  readonly policy: LifetimePolicy
+}
+
+/** Whether it is worth a write of its own. The others go along with the next one. */
+export function isActive(operation: Operation): boolean {
+  return operation.kind !== 'confirm' && operation.kind !== 'advance'
+}
+
+/** Whether it makes a record where there is none. */
+export function isCreating(operation: Operation): boolean {
+  return operation.kind === 'login' || operation.kind === 'flash'
+}
+
+/** The record with the operation done; the same object if it changes nothing. */
+export function apply(record: SessionRecord, operation: Operation, at: Circumstances): SessionRecord {
+  switch (operation.kind) {
+    case 'login':
+      return login(record, operation, at)
+    case 'elevate':
+      return retireAll({ ...record, level: operation.level, levelUntil: operation.until }, at)
+    case 'rotate':
+      return mayRotate(at.presented, record, at.now, at.policy) ? rotate(record, at) : record
+    case 'lifetime': {
+      const { kind: _, ...overrides } = operation
+      return { ...record, ...overrides }
+    }
+    case 'flash':
+      return { ...record, flashes: [...record.flashes, operation.flash] }
+    case 'take': {
+      const left = record.flashes.filter(({ id }) => !operation.ids.includes(id))
+      return left.length === record.flashes.length ? record : { ...record, flashes: left }
+    }
+    case 'renewCookie':
+      return { ...record, cookieAt: at.now }
+    case 'confirm':
+      return record.generation === at.presented && record.confirmedAt === undefined
+        ? { ...record, confirmedAt: at.now }
+        : record
+    case 'advance':
+      return record.generation < operation.generation
+        ? { ...record, generation: operation.generation, rotatedAt: at.now, confirmedAt: at.now }
+        : record
+  }
+}
+
+function login(
+  record: SessionRecord,
+  { kind: _, ...facts }: Operation & { kind: 'login' },
+  at: Circumstances,
+): SessionRecord {
+  const isAnotherUsers = record.user !== undefined && record.user !== facts.user
+  const kept = isAnotherUsers ? withoutTracesOfUser(record, at.now) : record
+  const next = retireAll(
+    {
+      ...kept,
+      ...facts,
+      externalId: facts.externalId,
+      stamp: facts.stamp,
+      level: facts.level,
+      levelUntil: undefined,
+      authenticatedAt: at.now,
+    },
+    at,
+  )
+  return { ...next, userSince: next.generation }
+}
+
+function withoutTracesOfUser(record: SessionRecord, now: number): SessionRecord {
+  return {
+    createdAt: now,
+    generation: record.generation,
+    rotatedAt: record.rotatedAt,
+    retiredBelow: record.retiredBelow,
+    retiredAt: record.retiredAt,
+    userSince: record.userSince,
+    flashes: [],
+    revs: record.revs,
+  }
+}
+
+/** A new token, and every older one dead: there is no grace for a login or a step-up (ASVS 7.2.4). */
+function retireAll(record: SessionRecord, { now }: Circumstances): SessionRecord {
+  const generation = record.generation + 1
+  return { ...record, generation, rotatedAt: now, confirmedAt: now, retiredBelow: generation, retiredAt: now }
+}
+
+function rotate(record: SessionRecord, { now }: Circumstances): SessionRecord {
+  return { ...record, generation: record.generation + 1, rotatedAt: now, confirmedAt: undefined }
+}

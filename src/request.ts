@@ -1,0 +1,50 @@
+import type { IncomingMessage } from 'node:http'
+
+/** What a session can be opened from: a web `Request`, a Node request (also of an upgrade), a Cookie header, or nothing. */
+export type RequestSource = Request | Pick<IncomingMessage, 'headers' | 'method' | 'url'> | string | undefined
+
+export function cookieHeader(source: RequestSource): string {
+  if (typeof source === 'string') return source
+  return header(source, 'cookie') ?? ''
+}
+
+/** Where the request went, for events: method and path, without the query. */
+export function routeOf(source: RequestSource): string | undefined {
+  if (source === undefined || typeof source === 'string' || !source.url) return undefined
+  const path = isWebRequest(source) ? new URL(source.url).pathname : source.url.split('?', 1)[0]
+  return `${source.method} ${path}`
+}
+
+/**
+ * Whether the browser kept the cookie back: another site sent its visitor here with a POST (a payment, a SAML answer), and
+ * SameSite=Lax lets no cookie come along. The visitor may well have a session.
+ */
+export function withholdsCookies(source: RequestSource): boolean {
+  if (source === undefined || typeof source === 'string') return false
+  const isUnsafe = !SAFE_METHODS.has(source.method ?? 'GET')
+  return isUnsafe && header(source, 'sec-fetch-site') === 'cross-site'
+}
+
+/** Whether the browser could not have been sent a Secure cookie; false when a proxy makes that impossible to tell. */
+export function isPlainHttp(source: RequestSource): boolean {
+  if (source === undefined || typeof source === 'string') return false
+  if (header(source, 'x-forwarded-proto') !== undefined || header(source, 'forwarded') !== undefined)
+    return false
+  const host = header(source, 'host') ?? ''
+  if (/^(localhost|127\.0\.0\.1|\[::1\])(:|$)/.test(host) || host === '') return false
+  if (isWebRequest(source)) return source.url.startsWith('http:')
+  return !(source as { socket?: { encrypted?: boolean } }).socket?.encrypted
+}
+
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
+
+function header(source: Exclude<RequestSource, string>, name: string): string | undefined {
+  if (source === undefined) return undefined
+  if (isWebRequest(source)) return source.headers.get(name) ?? undefined
+  const value = source.headers[name]
+  return Array.isArray(value) ? value.join('; ') : value
+}
+
+function isWebRequest(source: object): source is Request {
+  return typeof (source as Request).headers?.get === 'function'
+}

@@ -1,0 +1,204 @@
+import { hash } from 'node:crypto'
+import type { Answer } from './answer.ts'
+import { createAnswerer } from './answer.ts'
+import { createCommitter } from './commit.ts'
+import type { Core } from './core.ts'
+import { createBackground, handleOf } from './core.ts'
+import { OptionsError } from './errors.ts'
+import type { Listener, SessionEvents } from './events.ts'
+import { createEvents } from './events.ts'
+import type { LifetimePolicy } from './lifetime.ts'
+import type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './management.ts'
+import { createManagement } from './management.ts'
+import { createOpener } from './open.ts'
+import type { SessionOptions } from './options.ts'
+import { resolveOptions } from './options.ts'
+import type { RequestSource } from './request.ts'
+import type { SchemaOutput, StandardSchema } from './schema.ts'
+import { recordSeal, unsealed } from './seal.ts'
+import type { Session } from './session.ts'
+import { HeldSession, visitOf } from './session.ts'
+import type { Store } from './store.ts'
+import { tokenSigner } from './token.ts'
+import { createVault } from './vault.ts'
+import type { Visit } from './visit.ts'
+
+/** The sessions of one application: what `createSessions` makes and adapters are given. */
+export interface Sessions<Data extends object = Record<string, unknown>> {
+  readonly name: string
+  /** The limits in force, in milliseconds. */
+  readonly policy: LifetimePolicy
+
+  /**
+   * The session that the request's cookie names, or a new one. Loaded, unless `lazy`. Opening one request twice gives one session.
+   * @throws StoreUnavailableError
+   */
+  open(source: RequestSource, options?: { lazy?: boolean }): Promise<Session<Data>>
+  /**
+   * Saves what is pending and says which headers the response must carry. At once, without a promise, when there is nothing to wait for.
+   * A status of 500 or more discards what the handler left behind (unless `saveOnError`), and so does `discard`.
+   * @throws ConflictError, SessionEndedError, StoreUnavailableError, DataError: the response must then be that error
+   */
+  commit(session: Session<Data>, options?: { status?: number; discard?: boolean }): Answer | Promise<Answer>
+  /** For adapters, once the response is over: what was changed after the headers and never committed becomes an event. */
+  closed(session: Session<Data>): void
+  /** The session that an adapter has opened for this request (or context). @throws TypeError when none has */
+  of(request: object): Session<Data>
+
+  /** The live sessions of a user, the last used first. */
+  list(userId: string): Promise<SessionInfo[]>
+  /** All live sessions, page by page. */
+  all(page?: { cursor?: string; limit?: number }): Promise<SessionPage>
+  /** A session by its handle, without a client: to read, to change and `commit()`, in a job or on the command line. */
+  find(handle: string): Promise<Session<Data> | undefined>
+  /** Ends sessions from outside, now; how many. */
+  revoke(target: RevokeTarget): Promise<number>
+  /** Ends all sessions of this one's user but this one. */
+  revokeOthers(session: Session<Data>): Promise<number>
+  revokeAll(): Promise<number>
+  /** Removes expired records where the store does not do it by itself; how many. For cron and serverless. */
+  sweep(): Promise<number>
+  /** Counts all live sessions, which reads them all. */
+  stats(): Promise<SessionStats>
+  /** Listens to events; the result stops it. */
+  on<Name extends keyof SessionEvents>(event: Name, listener: Listener<Name>): () => void
+  /** Finishes background writes, stops sweeping and closes what the store opened. */
+  close(): Promise<void>
+}
+
+/**
+ * Makes the sessions of an application.
+ *
+ * @example
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ *
+ * interface Visitor { visits?: number }
+ *
+ * export const sessions = createSessions<Visitor>({
+ *   secret: process.env.SESSION_SECRET,
+ *   merge: { visits: 'sum' },
+ * })
+ * ```
+ * @throws OptionsError naming the option that is unknown, malformed or contradicts another
+ */
+export function createSessions<S extends StandardSchema<unknown, object>>(
+  options: SessionOptions<SchemaOutput<S>> & { schema: S },
+): Sessions<SchemaOutput<S>>
+export function createSessions<Data extends object = Record<string, unknown>>(
+  options?: SessionOptions<Data>,
+): Sessions<Data>
+export function createSessions<Data extends object>(options: SessionOptions<Data> = {}): Sessions<Data> {
+  const settings = resolveOptions(options)
+  const { name, store, secrets, clock, logger } = settings
+  const release = claimName(store, name)
+
+  const events = createEvents(logger)
+  const vault = createVault({
+    store,
+    name,
+    clock,
+    seal: settings.seal ? recordSeal(secrets, name) : unsealed,
+    onInvalid: (handle, error) => events.emit('invalid', { handle, error }),
+  })
+  const core: Core = {
+    settings,
+    vault,
+    signer: tokenSigner(secrets, name),
+    events,
+    background: createBackground(events),
+  }
+  const opener = createOpener(core)
+  const committer = createCommitter(core, opener)
+  const answerer = createAnswerer(core, committer)
+  const management = createManagement(core)
+  const stopSweeping = management.keepSweeping()
+
+  const opened = new WeakMap<object, Promise<Session<Data>>>()
+  const ready = new WeakMap<object, Session<Data>>()
+  const parts = {
+    core,
+    opener,
+    committer,
+    answerer,
+    stampOf: (value: string) => hash('sha256', `${name} ${value}`, 'base64url'),
+  }
+
+  function open(source: RequestSource, openOptions?: { lazy?: boolean }): Promise<Session<Data>> {
+    if (typeof source !== 'object') return opener.open(source, openOptions).then(hold)
+    const known = opened.get(source)
+    if (known) return known
+    const session = opener.open(source, openOptions).then((visit) => {
+      const held = hold(visit)
+      ready.set(source, held)
+      return held
+    })
+    opened.set(source, session)
+    session.catch(() => opened.delete(source)) // its caller hears of it; the next one may try again
+    return session
+  }
+
+  function hold(visit: Visit): Session<Data> {
+    return new HeldSession<Data>(visit, parts)
+  }
+
+  return {
+    name,
+    policy: settings.lifetime,
+    open,
+    commit(session, { status = 200, discard = status >= 500 && !settings.saveOnError } = {}) {
+      return answerer.answer(visitOf(session), discard)
+    },
+    closed: (session) => answerer.closed(visitOf(session)),
+    of(request) {
+      for (const known of carriersOf(request)) {
+        const session = ready.get(known)
+        if (session) return session
+      }
+      throw new TypeError(
+        `no session of '${name}' was opened for this request: mount the adapter before this handler`,
+      )
+    },
+    list: management.list,
+    all: management.all,
+    async find(handle) {
+      const visit = await opener.find(handle)
+      return visit && hold(visit)
+    },
+    revoke: management.revoke,
+    revokeOthers(session) {
+      const visit = visitOf(session)
+      return management.revokeOthers(visit.record.user, handleOf(visit))
+    },
+    revokeAll: management.revokeAll,
+    sweep: management.sweep,
+    stats: management.stats,
+    on: events.on,
+    async close() {
+      stopSweeping()
+      await core.background.idle()
+      await store.close?.()
+      release()
+    },
+  }
+}
+
+/** Frameworks wrap Node's or the web's request: `request.raw` in Fastify, `ctx.req` in Koa, `c.req.raw` in Hono. */
+function carriersOf(request: object): object[] {
+  const { raw, req } = request as { raw?: object; req?: { raw?: object } }
+  return [request, raw, req, req?.raw].filter((one) => typeof one === 'object')
+}
+
+const namesOn = new WeakMap<Store, Set<string>>()
+
+/** Two managers of one name on one store would take each other's sessions for their own. */
+function claimName(store: Store, name: string): () => void {
+  const names = namesOn.get(store) ?? new Set()
+  if (names.has(name)) {
+    throw new OptionsError(
+      `name: there is already a manager called '${name}' on this store; give one of them another name`,
+    )
+  }
+  namesOn.set(store, names.add(name))
+  return () => void names.delete(name)
+}

@@ -1,0 +1,98 @@
+import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { OptionsError } from './errors.ts'
+
+/**
+ * The token is the secret in the cookie: `version+key id | id | generation | tag`, 64 characters of base64url. Each part
+ * is a whole number of 3-byte groups, so the text can be cut without decoding it and has no second spelling.
+ *
+ *   4 characters   version (1 byte) and key id (2 bytes): which secret signed it, so nothing is guessed
+ *  32              id: 24 random bytes, the same for the life of the session
+ *   4              generation: how often the session has been rotated
+ *  24              tag: HMAC-SHA256 of all before it, cut to 144 bits
+ */
+export interface Token {
+  readonly id: string
+  readonly generation: number
+}
+
+export interface VerifiedToken extends Token {
+  /** Signed by an older secret of the list: the response should carry it signed anew. */
+  readonly stale: boolean
+}
+
+export interface TokenSigner {
+  sign(token: Token): string
+  verify(text: string): VerifiedToken | undefined
+}
+
+const VERSION = 1
+const SHAPE = /^[A-Za-z0-9_-]{64}$/
+const ID = 4
+const GENERATION = 36
+const TAG = 40
+
+export const MAX_GENERATION = 2 ** 24 - 1
+
+/** @param secrets the newest first: it signs, all verify. @param name the manager's, so that tokens of one never verify in another */
+export function tokenSigner(secrets: readonly Uint8Array[], name: string): TokenSigner {
+  const keys = secrets.map((secret) => deriveKey(secret, name, 'token'))
+  const prefixes = secrets.map((secret) => {
+    const keyId = deriveKey(secret, name, 'key id').subarray(0, 2)
+    return Buffer.from([VERSION, ...keyId]).toString('base64url')
+  })
+  const byPrefix = new Map(prefixes.map((prefix, i) => [prefix, keys[i]!]))
+  if (byPrefix.size < secrets.length) {
+    throw new OptionsError(
+      'secret: two of the secrets have the same key id (equal secrets, or one chance in 65536). Use another one.',
+    )
+  }
+  const newest = prefixes[0]!
+
+  return {
+    sign({ id, generation }) {
+      const body = newest + id + generationText(generation)
+      return body + tag(keys[0]!, body)
+    },
+    verify(text) {
+      if (text.length !== 64) return undefined
+      const prefix = text.slice(0, ID)
+      const key = byPrefix.get(prefix)
+      if (key === undefined || !SHAPE.test(text)) return undefined
+      const expected = tag(key, text.slice(0, TAG))
+      if (!timingSafeEqual(Buffer.from(text.slice(TAG), 'latin1'), Buffer.from(expected, 'latin1')))
+        return undefined
+      return {
+        id: text.slice(ID, GENERATION),
+        generation: Buffer.from(text.slice(GENERATION, TAG), 'base64url').readUIntBE(0, 3),
+        stale: prefix !== newest,
+      }
+    },
+  }
+}
+
+/** A new id: 192 bits from the system's generator. */
+export function newId(): string {
+  return randomBytes(24).toString('base64url')
+}
+
+/** What the store files the session under, and its handle. It leads back to no token. */
+export function keyOf(id: string): string {
+  return hash('sha256', id, 'base64url')
+}
+
+/** HKDF-SHA256, one label a purpose and manager. */
+export function deriveKey(secret: Uint8Array, name: string, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, '', `holdfast/1/${name}/${purpose}`, 32))
+}
+
+function tag(key: Buffer, body: string): string {
+  return createHmac('sha256', key).update(body).digest('base64url').slice(0, 24)
+}
+
+function generationText(generation: number): string {
+  if (generation > MAX_GENERATION)
+    throw new RangeError(`generation ${generation}: a session has at most ${MAX_GENERATION}`)
+  const bytes = Buffer.allocUnsafe(3)
+  bytes.writeUIntBE(generation, 0, 3)
+  return bytes.toString('base64url')
+}

@@ -1,0 +1,160 @@
+import { StoreUnavailableError } from './errors.ts'
+import type { SessionRecord } from './record.ts'
+import { formatRecord, parseRecord } from './record.ts'
+import type { Seal } from './seal.ts'
+import type {
+  LoadOptions,
+  Page,
+  SessionIndex,
+  Store,
+  StoredRecord,
+  UpdateResult,
+  WriteOptions,
+} from './store.ts'
+import { isTombstone } from './store.ts'
+
+/** A committed state of a session, as the core sees it. */
+export interface Kept {
+  readonly rev: string
+  readonly record: SessionRecord
+  /** The data, encoded. */
+  readonly data: string
+  readonly lastSeen: number
+}
+
+export interface KeptPage {
+  readonly items: readonly { readonly handle: string; readonly kept: Kept }[]
+  readonly cursor?: string
+}
+
+/**
+ * The store as the core sees it: handles instead of keys, parsed records instead of text, one kind of error. Keys and users carry
+ * the manager's name, so that managers share a store without ever seeing each other's sessions.
+ */
+export interface Vault {
+  load(handle: string, options?: LoadOptions): Promise<Kept | 'destroyed' | undefined>
+  create(handle: string, kept: Kept, expires: number): Promise<boolean>
+  update(handle: string, kept: Kept, expires: number, expectedRev: string): Promise<UpdateResult>
+  touch(handle: string, lastSeen: number, expires: number): Promise<boolean>
+  destroy(handle: string, until: number, options?: WriteOptions): Promise<boolean>
+  list(
+    index: 'users' | 'externalIds',
+    value: string,
+    page?: { cursor?: string; limit?: number },
+  ): Promise<KeptPage>
+  destroyAll(
+    index: 'users' | 'externalIds',
+    value: string,
+    until: number,
+    options?: { except?: string },
+  ): Promise<number>
+  scan(cursor: string | undefined, limit: number): Promise<KeptPage>
+}
+
+export interface VaultParts {
+  readonly store: Store
+  readonly name: string
+  readonly seal: Seal
+  readonly clock: () => number
+  /** Told of records in a list that cannot be read; they are left out. */
+  readonly onInvalid: (handle: string, error: Error) => void
+}
+
+export function createVault({ store, name, seal, clock, onInvalid }: VaultParts): Vault {
+  const prefix = `${name}:`
+
+  function pack(handle: string, { rev, record, data, lastSeen }: Kept, expires: number): StoredRecord {
+    const user = record.user === undefined ? undefined : prefix + record.user
+    const externalId = record.externalId === undefined ? undefined : prefix + record.externalId
+    const text = seal.seal(formatRecord(record, data), bound(handle, { user, externalId }))
+    return { rev, text, user, externalId, lastSeen, expires }
+  }
+
+  function unpack(handle: string, stored: StoredRecord): Kept {
+    const text = seal.open(stored.text, bound(handle, stored))
+    const { record, data } = parseRecord(text, {
+      user: stored.user?.slice(prefix.length),
+      externalId: stored.externalId?.slice(prefix.length),
+    })
+    return { rev: stored.rev, record, data, lastSeen: stored.lastSeen }
+  }
+
+  function unpackPage(page: Page): KeptPage {
+    const items = page.items.flatMap(([key, stored]) => {
+      if (!key.startsWith(prefix)) return []
+      const handle = key.slice(prefix.length)
+      try {
+        return [{ handle, kept: unpack(handle, stored) }]
+      } catch (error) {
+        onInvalid(handle, error as Error)
+        return []
+      }
+    })
+    return page.cursor === undefined ? { items } : { items, cursor: page.cursor }
+  }
+
+  function failure(operation: string, cause: unknown, maybeApplied = false): StoreUnavailableError {
+    return new StoreUnavailableError(`${operation} failed in the ${store.name} store`, {
+      cause,
+      maybeApplied,
+    })
+  }
+
+  async function attempt<T>(operation: string, work: () => Promise<T>, writes = true): Promise<T> {
+    try {
+      return await work()
+    } catch (cause) {
+      throw failure(operation, cause, writes)
+    }
+  }
+
+  function indexOf(kind: 'users' | 'externalIds'): SessionIndex {
+    const index = store[kind]
+    if (!index)
+      throw new Error(
+        `the ${store.name} store cannot find sessions by ${kind === 'users' ? 'user' : 'external id'}`,
+      )
+    return index
+  }
+
+  return {
+    async load(handle, options) {
+      let found: Awaited<ReturnType<Store['load']>>
+      try {
+        found = await store.load(prefix + handle, options)
+      } catch (cause) {
+        throw failure('load', cause)
+      }
+      if (found === undefined) return undefined
+      if (isTombstone(found)) return clock() < found.destroyedUntil ? 'destroyed' : undefined
+      return unpack(handle, found)
+    },
+    create: (handle, kept, expires) =>
+      attempt('create', () => store.create(prefix + handle, pack(handle, kept, expires))),
+    update: (handle, kept, expires, expectedRev) =>
+      attempt('update', () => store.update(prefix + handle, pack(handle, kept, expires), expectedRev)),
+    touch: (handle, lastSeen, expires) =>
+      attempt('touch', () => store.touch(prefix + handle, lastSeen, expires)),
+    destroy: (handle, until, options) =>
+      attempt('destroy', () => store.destroy(prefix + handle, until, options)),
+    async list(kind, value, page) {
+      const index = indexOf(kind)
+      return unpackPage(await attempt('list', () => index.list(prefix + value, page), false))
+    },
+    async destroyAll(kind, value, until, { except } = {}) {
+      const index = indexOf(kind)
+      const options = except === undefined ? {} : { except: prefix + except }
+      return attempt('destroy', () => index.destroy(prefix + value, until, options))
+    },
+    async scan(cursor, limit) {
+      if (!store.scan) throw new Error(`the ${store.name} store cannot go through all its sessions`)
+      const scan = store.scan.bind(store)
+      return unpackPage(await attempt('scan', () => scan(cursor, limit), false))
+    },
+  }
+}
+
+/** What a sealed text is bound to: whose it is and under which key, which the store could otherwise exchange. */
+function bound(handle: string, { user, externalId }: Pick<StoredRecord, 'user' | 'externalId'>): string {
+  return JSON.stringify([handle, user ?? null, externalId ?? null])
+}

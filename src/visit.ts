@@ -1,0 +1,111 @@
+import type { Codec } from './codec.ts'
+import type { LifetimePolicy } from './lifetime.ts'
+import type { Operation } from './operations.ts'
+import { apply, isActive, isCreating } from './operations.ts'
+import type { SessionRecord } from './record.ts'
+import type { RequestSource } from './request.ts'
+import type { Kept } from './vault.ts'
+
+export type Presented = 'none' | 'live' | 'ended' | 'forged'
+
+/**
+ * One request's dealings with its session: the one struct of state, that `session.ts` shows to the handler, `open.ts` fills,
+ * `commit.ts` writes and `answer.ts` turns into headers.
+ */
+export interface Visit {
+  readonly source: RequestSource
+  readonly openedAt: number
+  presented: Presented
+  /** Two different valid cookies came, so that neither counts. */
+  duplicate: boolean
+
+  /** Secret, the base of tokens. Absent without a cookie, until a session is created, and for sessions found by handle. */
+  id: string | undefined
+  handle: string | undefined
+  /** That of the token which the client holds, or will hold once it has this answer. */
+  generation: number
+  loaded: boolean
+  /**
+   * `live`: there is a record, and we may write it. `new`: none, a write creates one. `quiet`: the token has been dead for a
+   * moment, and a newer one is on its way to the client, so nothing may be written and no cookie set.
+   */
+  standing: 'live' | 'new' | 'quiet'
+
+  /** The committed state that `data` and `record` started from. */
+  kept: Kept | undefined
+  /** `kept.record` with `operations` done. */
+  record: SessionRecord
+  operations: readonly Operation[]
+  data: object
+  /** `data` as it was committed, encoded: what tells whether it has changed, and the base of merging. */
+  base: string
+  /** The handler has had `data` in its hands, so it may have changed. */
+  touched: boolean
+  /** The handler asked for anything at all about the session, so the answer varies with the cookie. */
+  looked: boolean
+  /** A write whose outcome is unknown, since its answer was lost. */
+  unresolved: { rev: string; sent: string; operations: readonly Operation[] } | undefined
+
+  cookie: 'none' | 'send' | 'clear'
+  /** The client's token is right but should be given again: its answer was lost, or an older secret signed it. */
+  resend: boolean
+  /** The headers have left; what needs a cookie is too late. */
+  answered: boolean
+  /** The answer was an error, so what the handler left behind is not saved. */
+  discarded: boolean
+  lateCheck: NodeJS.Timeout | undefined
+  /** Resolves when the commits that this visit has begun are done. */
+  turn: Promise<unknown>
+  /** What the handler began and may not have awaited. */
+  begun: Begun<unknown>[]
+}
+
+/** A promise that knows whether anybody else takes care of its failure. */
+export class Begun<T> extends Promise<T> {
+  isObserved = false
+
+  static override get [Symbol.species]() {
+    return Promise
+  }
+
+  override then<A = T, B = never>(
+    onFulfilled?: ((value: T) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    this.isObserved = true
+    return super.then(onFulfilled, onRejected)
+  }
+
+  /** Starts `work` on behalf of a visit: its answer waits for it, and fails with it if nobody else does. */
+  static start<T>(visit: Visit, work: () => Promise<T>): Begun<T> {
+    const begun = new Begun<T>((resolve, reject) => void work().then(resolve, reject))
+    Promise.prototype.then.call(begun, undefined, () => {}) // an unobserved failure is the answer's, not the process's
+    visit.begun.push(begun)
+    return begun
+  }
+}
+
+/** The data encoded, if the handler may have changed it. @throws DataError naming what cannot be stored */
+export function encodeChanges(visit: Visit, codec: Codec): string | undefined {
+  if (!visit.touched) return undefined
+  const text = codec.encode(visit.data)
+  return text === visit.base ? undefined : text
+}
+
+/** Whether there is something to write. A new session is made by data, a flash message or a login, and by nothing else. */
+export function hasChanges(visit: Visit, codec: Codec): boolean {
+  const makes = visit.standing === 'new' ? isCreating : isActive
+  return visit.operations.some(makes) || encodeChanges(visit, codec) !== undefined
+}
+
+export function addOperation(visit: Visit, operation: Operation, now: number, policy: LifetimePolicy): void {
+  visit.operations = [...visit.operations, operation]
+  visit.record = apply(visit.record, operation, { presented: visit.generation, now, policy })
+}
+
+/** Takes `kept` as what the session is now, and does what this request did again on top of it. */
+export function adopt(visit: Visit, kept: Kept, now: number, policy: LifetimePolicy): void {
+  visit.kept = kept
+  const at = { presented: visit.generation, now, policy }
+  visit.record = visit.operations.reduce((record, operation) => apply(record, operation, at), kept.record)
+}
