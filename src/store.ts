@@ -21,7 +21,12 @@ export interface Store {
    * Replaces the record if its revision still is `expectedRev`: `ok`. Otherwise nothing changes: `conflict` if there is
    * a record with another revision, `gone` if there is none or a tombstone. May change the user and the external id.
    */
-  update(key: string, record: StoredRecord, expectedRev: string, options?: WriteOptions): Promise<UpdateResult>
+  update(
+    key: string,
+    record: StoredRecord,
+    expectedRev: string,
+    options?: WriteOptions,
+  ): Promise<UpdateResult>
 
   /** Moves `lastSeen` and `expires` forward, each only if later. Never creates and never changes `rev`. False if there is no record. */
   touch(key: string, lastSeen: number, expires: number): Promise<boolean>
