@@ -16,7 +16,10 @@ export class HoldfastError extends Error {
   /** The error as a response, which Hono's default error handler asks for and a web handler may return. */
   getResponse(): Response {
     const text = this.expose ? this.message : (STATUS_CODES[this.status] ?? 'Internal Server Error')
-    return new Response(text, { status: this.status, headers: { 'Content-Type': 'text/plain; charset=utf-8' } })
+    return new Response(text, {
+      status: this.status,
+      headers: { 'Content-Type': 'text/plain; charset=utf-8' },
+    })
   }
   override get name(): string {
     return this.constructor.name

@@ -27,7 +27,7 @@ describe('a session', () => {
   it('creates nothing for a visitor whose handler only looked', async () => {
     const { sessions, store } = manager()
     const visitor = browser(sessions)
-    await visitor.visit((session) => void (session.data, session.userId, session.handle))
+    await visitor.visit((session) => [session.data, session.userId, session.handle])
     expect(visitor.setCookies).toEqual([])
     expect((await store.scan!(undefined, 10)).items).toEqual([])
   })

@@ -67,7 +67,10 @@ function plugin<Data extends object>(
       next(error as Error)
     }
     try {
-      const answer = sessions.commit(session, { status: reply.statusCode, ...(failed.has(request) && { discard: true }) })
+      const answer = sessions.commit(session, {
+        status: reply.statusCode,
+        ...(failed.has(request) && { discard: true }),
+      })
       if (!(answer instanceof Promise)) {
         applyHeaders(targetOf(reply), answer.headers)
         return next(null, payload)

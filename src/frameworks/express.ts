@@ -1,0 +1,45 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Sessions } from '../sessions.ts'
+import { openOnNode } from './node.ts'
+
+export interface ExpressSessionsOptions {
+  /** Where the request carries its session. Default: `session`. */
+  property?: string
+  /** Requests that need no session: no load, no cookie. */
+  skip?: (request: IncomingMessage) => boolean
+  /** Load on `await req.session.load()` only. */
+  lazy?: boolean
+}
+
+/**
+ * Sessions for Express 4 and 5 (and connect): `req.session`. Saved before the first byte of the response, however the handler
+ * answers; a failed load or save goes to the application's error handlers.
+ *
+ * @example
+ * ```ts
+ * import express from 'express'
+ * import { createSessions } from 'holdfast'
+ * import { expressSessions } from 'holdfast/express'
+ *
+ * const sessions = createSessions<{ visits?: number }>()
+ * const app = express()
+ * app.use(expressSessions(sessions))
+ * app.get('/', (req, res) => {
+ *   const { data } = sessions.of(req)
+ *   data.visits = (data.visits ?? 0) + 1
+ *   res.send(`Total visits: ${data.visits}`)
+ * })
+ * ```
+ */
+export function expressSessions<Data extends object>(
+  sessions: Sessions<Data>,
+  { property = 'session', skip, lazy = false }: ExpressSessionsOptions = {},
+): (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void {
+  return (request, response, next) => {
+    if (skip?.(request) || Object.hasOwn(request, property)) return next()
+    openOnNode(sessions, request, response, { lazy, fail: next }).then((session) => {
+      Object.assign(request, { [property]: session })
+      next()
+    }, next)
+  }
+}

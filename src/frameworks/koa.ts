@@ -1,0 +1,52 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Sessions } from '../sessions.ts'
+import { openOnNode } from './node.ts'
+
+export interface KoaSessionsOptions {
+  /** Where the context carries its session. Default: `session`. */
+  property?: string
+  /** Requests that need no session: no load, no cookie. */
+  skip?: (context: KoaContextLike) => boolean
+  /** Load on `await ctx.session.load()` only. */
+  lazy?: boolean
+}
+
+/**
+ * Sessions for Koa 3: `ctx.session`. Saved before the first byte of the response; a failed save goes through `ctx.onerror`, as what
+ * a middleware throws does.
+ *
+ * @example
+ * ```ts
+ * import Koa from 'koa'
+ * import { createSessions } from 'holdfast'
+ * import { koaSessions } from 'holdfast/koa'
+ *
+ * const sessions = createSessions<{ visits?: number }>()
+ * const app = new Koa()
+ * app.use(koaSessions(sessions))
+ * app.use((ctx) => {
+ *   const { data } = sessions.of(ctx)
+ *   data.visits = (data.visits ?? 0) + 1
+ *   ctx.body = `Total visits: ${data.visits}`
+ * })
+ * ```
+ */
+export function koaSessions<Data extends object>(
+  sessions: Sessions<Data>,
+  { property = 'session', skip, lazy = false }: KoaSessionsOptions = {},
+) {
+  return async (ctx: KoaContextLike, next: () => Promise<void>): Promise<void> => {
+    if (skip?.(ctx)) return next()
+    const fail = (error: unknown) => ctx.onerror(error as Error)
+    const session = await openOnNode(sessions, ctx.req, ctx.res, { lazy, fail })
+    Object.assign(ctx, { [property]: session })
+    await next()
+  }
+}
+
+/** What is used of a Koa context. */
+export interface KoaContextLike {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  onerror(error: Error): void
+}

@@ -1,0 +1,93 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { HoldfastError } from '../errors.ts'
+import type { Session } from '../session.ts'
+import type { Sessions } from '../sessions.ts'
+import { applyHeaders } from './apply.ts'
+import { holdResponse } from './node-response.ts'
+
+export interface NodeSessionsOptions {
+  /** Requests that need no session: no load, no cookie. */
+  skip?: (request: IncomingMessage) => boolean
+  /** Load on `await session.load()` only. */
+  lazy?: boolean
+  /** Answers when the session cannot be loaded or saved, or the handler failed before it answered. Default: the error's status and a line of text. */
+  onError?: (error: unknown, request: IncomingMessage, response: ServerResponse) => void
+}
+
+/**
+ * Sessions for a plain `node:http` server. The session comes as the third argument.
+ *
+ * @example
+ * ```ts
+ * import { createServer } from 'node:http'
+ * import { createSessions } from 'holdfast'
+ * import { nodeSessions } from 'holdfast/node'
+ *
+ * const sessions = createSessions<{ visits?: number }>()
+ *
+ * createServer(
+ *   nodeSessions(sessions, (request, response, session) => {
+ *     session.data.visits = (session.data.visits ?? 0) + 1
+ *     response.end(`Total visits: ${session.data.visits}`)
+ *   }),
+ * ).listen(3000)
+ * ```
+ */
+export function nodeSessions<Data extends object>(
+  sessions: Sessions<Data>,
+  handler: (request: IncomingMessage, response: ServerResponse, session: Session<Data>) => unknown,
+  { skip, lazy = false, onError = answerError }: NodeSessionsOptions = {},
+): (request: IncomingMessage, response: ServerResponse) => void {
+  return async (request, response) => {
+    const fail = (error: unknown) => onError(error, request, response)
+    try {
+      const session = skip?.(request)
+        ? await sessions.open(undefined)
+        : await openOnNode(sessions, request, response, { lazy, fail })
+      await handler(request, response, session)
+    } catch (error) {
+      if (response.headersSent) response.destroy(error as Error)
+      else fail(error)
+    }
+  }
+}
+
+/** Opens the request's session and makes the response wait for it. What adapters for frameworks on `node:http` build on. */
+export async function openOnNode<Data extends object>(
+  sessions: Sessions<Data>,
+  request: IncomingMessage,
+  response: ServerResponse,
+  { lazy, fail }: { lazy: boolean; fail: (error: unknown) => void },
+): Promise<Session<Data>> {
+  const session = await sessions.open(request, { lazy })
+  holdResponse(response, {
+    beforeHeaders(status) {
+      const answer = sessions.commit(session, { status })
+      return answer instanceof Promise ? answer.then(({ headers }) => headers) : answer.headers
+    },
+    async failed(error) {
+      const { headers } = await sessions.commit(session, { discard: true })
+      applyHeaders(headersOf(response), headers)
+      fail(error)
+    },
+    closed: () => sessions.closed(session),
+  })
+  return session
+}
+
+function headersOf(response: ServerResponse) {
+  return {
+    get: (name: string) => response.getHeader(name)?.toString(),
+    set: (name: string, value: string) => void response.setHeader(name, value),
+    append: (name: string, value: string) => void response.appendHeader(name, value),
+  }
+}
+
+function answerError(error: unknown, _request: IncomingMessage, response: ServerResponse): void {
+  const known = error instanceof HoldfastError ? error : new HoldfastError('Internal Server Error')
+  if (known !== error) console.error(error)
+  response.statusCode = known.status
+  response.setHeader('Content-Type', 'text/plain; charset=utf-8')
+  if (known.status === 503) response.setHeader('Retry-After', '1')
+  response.end(known.expose ? known.message : 'The server could not answer this request.')
+}
