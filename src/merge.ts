@@ -241,6 +241,7 @@ function graftInto(held: object, wanted: unknown, done: Set<object>): void {
     return
   }
   const want = entriesOf(wanted)
+  // Entry by entry, not cleared and refilled: a loop over a Map or Set goes on undisturbed across a commit.
   for (const key of held instanceof Map || held instanceof Set ? [...held.keys()] : Object.keys(held)) {
     const kept = want.get(fingerprint(key))
     if (kept) graftValue(key, kept[0], done)
@@ -250,9 +251,7 @@ function graftInto(held: object, wanted: unknown, done: Set<object>): void {
   const have = entriesOf(held)
   for (const [id, [key, value]] of want) {
     const [heldKey, heldValue] = have.get(id) ?? [copy(key), undefined]
-    const next = graftValue(heldValue, value, done)
-    // Only what differs is written, so that a loop over a Map or Set across a commit goes on undisturbed.
-    if (!Object.is(next, heldValue)) put(held, heldKey, next)
+    put(held, heldKey, graftValue(heldValue, value, done))
   }
 }
 
