@@ -6,7 +6,7 @@ import { handleOf, initialData, replaceData, startAnew } from './core.ts'
 import { ConflictError, CookieWithheldError, HeadersSentError, SessionEndedError } from './errors.ts'
 import { createLanes, type Lane } from './lanes.ts'
 import { expiry, isCookieChanged } from './lifetime.ts'
-import { compileRules, graft, MergeRejectedError, merge } from './merge.ts'
+import { compileRules, MergeRejectedError, merge } from './merge.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
 import { apply } from './operations.ts'
@@ -16,7 +16,7 @@ import { validate } from './schema.ts'
 import { keyOf, newId } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { adopt, encodeChanges, hasChanges } from './visit.ts'
+import { adopt, encodeChanges, handOut, hasChanges, putData } from './visit.ts'
 
 /** From a visit to the store: what a request changed is written, merged with what others wrote meanwhile. */
 export interface Committer {
@@ -55,20 +55,19 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const attempt: Change = {
       run() {
         before = codec.encode(visit.data)
-        visit.touched = true
         try {
-          result = change(visit.data)
+          result = change(handOut(visit))
           refusePromise(result)
           after = codec.encode(visit.data)
         } catch (error) {
-          graft(visit.data, codec.decode(before))
+          putData(visit, codec.decode(before))
           throw error
         }
       },
       undo() {
         if (after === undefined) return
         // What the handler changed by itself while the attempt was on its way stays.
-        graft(visit.data, merge(codec.decode(after), visit.data, codec.decode(before), NO_RULES).value)
+        putData(visit, merge(codec.decode(after), visit.data, codec.decode(before), NO_RULES).value)
         after = undefined
       },
     }
@@ -267,7 +266,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   async function mergeData(visit: Visit, theirs: object, overwritten: Set<string>): Promise<void> {
     const merged = merge(codec.decode(visit.base), visit.data, theirs, settings.mergeRules)
     await check(codec.encode(merged.value), merged.value)
-    graft(visit.data, merged.value)
+    putData(visit, merged.value)
     for (const path of merged.overwritten) overwritten.add(path)
   }
 

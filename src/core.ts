@@ -1,5 +1,4 @@
 import type { Events } from './events.ts'
-import { graft } from './merge.ts'
 import type { Operation } from './operations.ts'
 import { apply } from './operations.ts'
 import type { Settings } from './options.ts'
@@ -9,6 +8,7 @@ import type { TokenSigner } from './token.ts'
 import { keyOf, newId } from './token.ts'
 import type { Vault } from './vault.ts'
 import type { Visit } from './visit.ts'
+import { putData } from './visit.ts'
 
 /** What the parts of a manager share. */
 export interface Core {
@@ -73,7 +73,7 @@ export function startAnew(
 
 /** Puts other data in the handler's hands, in the object that it may already hold. */
 export function replaceData(visit: Visit, core: Core, text: string): void {
-  graft(visit.data, core.settings.codec.decode(text))
+  putData(visit, core.settings.codec.decode(text))
   visit.base = text
 }
 

@@ -224,6 +224,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     record: newRecord(now),
     operations: [],
     data: {},
+    own: undefined,
     base: '{}',
     touched: false,
     looked: false,

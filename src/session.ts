@@ -11,7 +11,7 @@ import type { Operation } from './operations.ts'
 import type { Duration } from './options.ts'
 import { duration, limit } from './options.ts'
 import type { Presented, Visit } from './visit.ts'
-import { addOperation, Begun } from './visit.ts'
+import { addOperation, Begun, handOut } from './visit.ts'
 
 /**
  * One visitor's session, as a handler holds it. `data` is a plain object: change it as you like, nested or not, and it is saved before
@@ -141,14 +141,13 @@ export class HeldSession<Data extends object> implements Session<Data> {
 
   get data(): Data {
     const visit = this.#loaded()
-    visit.touched = true
     if (visit.answered) this.#parts.answerer.watch(visit)
-    return visit.data as Data
+    return handOut(visit) as Data
   }
 
   set data(data: Data) {
     const visit = this.#loaded()
-    visit.touched = true
+    handOut(visit)
     visit.data = data
   }
 
@@ -190,9 +189,8 @@ export class HeldSession<Data extends object> implements Session<Data> {
 
   login(userId: string, options: LoginOptions = {}): Promise<void> {
     return this.#begin(async () => {
-      if (typeof userId !== 'string' || userId === '' || userId.length > 255) {
-        throw new TypeError(`login: the user id must be text of 1 to 255 characters, not ${inspect(userId)}`)
-      }
+      checkName('userId', userId)
+      if (options.externalId !== undefined) checkName('externalId', options.externalId)
       const visit = this.#beforeHeaders('log in')
       const { user } = visit.record
       if (user !== undefined && user !== userId) await this.#forgetUser(visit)
@@ -385,5 +383,14 @@ export class HeldSession<Data extends object> implements Session<Data> {
     visit.base = base
     visit.touched = true
     visit.operations = visit.operations.filter(({ kind }) => kind === 'confirm' || kind === 'advance')
+  }
+}
+
+/** What a store can index exactly, whichever it is. */
+function checkName(what: string, value: unknown): void {
+  const isName =
+    typeof value === 'string' && value !== '' && value.length <= 255 && !value.includes('\0') && value.isWellFormed()
+  if (!isName) {
+    throw new TypeError(`login: ${what} must be text of 1 to 255 characters without U+0000, not ${inspect(value)}`)
   }
 }

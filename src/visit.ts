@@ -1,4 +1,5 @@
 import type { Codec } from './codec.ts'
+import { collect, graft } from './graft.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import type { Operation } from './operations.ts'
 import { apply, isActive, isCreating } from './operations.ts'
@@ -37,6 +38,8 @@ export interface Visit {
   record: SessionRecord
   operations: readonly Operation[]
   data: object
+  /** The objects in `data` that came with it, which others' changes may be patched into. Known once the handler has them. */
+  own: Set<object> | undefined
   /** `data` as it was committed, encoded: what tells whether it has changed, and the base of merging. */
   base: string
   /** The handler has had `data` in its hands, so it may have changed. */
@@ -83,6 +86,19 @@ export class Begun<T> extends Promise<T> {
     visit.begun.push(begun)
     return begun
   }
+}
+
+/** The data for the handler's hands, where it may change. */
+export function handOut(visit: Visit): object {
+  visit.own ??= collect(visit.data)
+  visit.touched = true
+  return visit.data
+}
+
+/** Makes the data what `wanted` is, in the objects that the handler may hold. */
+export function putData(visit: Visit, wanted: object): void {
+  visit.own ??= collect(visit.data)
+  visit.data = graft(visit.data, wanted, visit.own)
 }
 
 /** The data encoded, if the handler may have changed it. @throws DataError naming what cannot be stored */

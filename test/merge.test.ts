@@ -1,8 +1,15 @@
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
-import { compileRules, equal, graft, MergeRejectedError, type MergeRules, merge } from '../src/merge.ts'
+import { collect, graft as graftOwn } from '../src/graft.ts'
+import { compileRules, MergeRejectedError, type MergeRules, merge } from '../src/merge.ts'
+import { equal } from '../src/value.ts'
 
 type Data = Record<string, unknown>
+
+/** All that the target holds counts as ours. */
+function graft(target: object, source: object): void {
+  graftOwn(target, source, collect(target))
+}
 
 function merged(base: Data, mine: Data, theirs: Data, rules: MergeRules = {}): Data {
   return merge(base, mine, theirs, compileRules(rules)).value

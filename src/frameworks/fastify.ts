@@ -41,10 +41,11 @@ export const fastifySessions = Object.assign(plugin, {
 })
 
 function plugin<Data extends object>(
-  app: FastifyLike,
+  instance: object,
   { sessions, property = 'session', skip, lazy = false }: FastifySessionsOptions<Data>,
   done: (error?: Error) => void,
 ): void {
+  const app = instance as FastifyLike
   const failed = new WeakSet<object>()
   const sessionOf = (request: FastifyRequestLike) => request[property] as Session<Data> | null
 

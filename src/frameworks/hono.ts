@@ -52,8 +52,10 @@ export function honoSessions<Data extends object>(
 
 /** Or Hono would carry the headers of the response that is not sent over to that of the error. */
 function forgetResponse(c: HonoContextLike): void {
+  const names = [...c.res.headers.keys()]
   c.res = undefined as unknown as Response
   c.finalized = false
+  for (const name of names) c.header(name, undefined)
 }
 
 function targetOf(c: HonoContextLike) {
@@ -70,5 +72,5 @@ export interface HonoContextLike {
   res: Response
   finalized: boolean
   set(name: string, value: unknown): void
-  header(name: string, value: string, options?: { append?: boolean }): void
+  header(name: string, value?: string, options?: { append?: boolean }): void
 }

@@ -13,7 +13,7 @@ export type SessionHandler<Data extends object, Rest extends unknown[]> = (
 export interface WebSessionsOptions {
   /** Load on `await session.load()` only. */
   lazy?: boolean
-  /** Answers in place of what the handler or the saving of its session threw. Default: it is thrown on. */
+  /** Answers in place of what the handler, or the loading or saving of its session, threw. Default: it is thrown on. */
   onError?: (error: unknown, request: Request) => Response | Promise<Response>
 }
 
@@ -40,16 +40,17 @@ export function webSessions<Data extends object, Rest extends unknown[]>(
   { lazy = false, onError }: WebSessionsOptions = {},
 ): (request: Request, ...rest: Rest) => Promise<Response> {
   return async (request, ...rest) => {
-    const session = await sessions.open(request, { lazy })
+    let session: Session<Data> | undefined
     try {
+      session = await sessions.open(request, { lazy })
       const response = await handler(request, session, ...rest)
       const { headers } = await sessions.commit(session, { status: response.status })
       return withHeaders(response, headers)
     } catch (error) {
       if (!onError) throw error
       const response = await onError(error, request)
-      const { headers } = await sessions.commit(session, { discard: true })
-      return withHeaders(response, headers)
+      const answer = session && (await sessions.commit(session, { discard: true }))
+      return withHeaders(response, answer?.headers ?? [])
     }
   }
 }

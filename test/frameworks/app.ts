@@ -1,0 +1,183 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Session } from 'holdfast'
+
+export interface Data {
+  visits?: number
+  cart?: Record<string, number>
+  [key: string]: unknown
+}
+
+/** How a route answers, whatever the framework. */
+export interface Io {
+  header(name: string, value: string): void
+  text(body: string, status?: number): unknown
+  redirect(path: string): unknown
+  /** Sends the headers at once, then what `produce` writes. */
+  stream(produce: (write: (chunk: string) => void) => Promise<void>): unknown
+}
+
+export type Route = (session: Session<Data>, io: Io, query: URLSearchParams) => unknown
+
+/** Where the route `/held-set` waits until the test lets it go on, so that no test hangs on a race of timers. */
+export const held = {
+  arrived: 0,
+  waiting: [] as (() => void)[],
+  async all(count: number) {
+    while (held.arrived < count) await sleep(2)
+    held.arrived = 0
+  },
+  release() {
+    for (const go of held.waiting.splice(0)) go()
+  },
+}
+
+/** One application, that each framework serves in its own way. */
+export const routes: Record<string, Route> = {
+  '/none': (_session, io) => io.text('no session needed'),
+  '/look': (session, io) => io.text(session.presented),
+  '/me': (session, io) => io.text(session.userId ?? 'nobody'),
+  '/data': (session, io) => io.text(JSON.stringify(session.data)),
+  '/handle': (session, io) => io.text(session.handle),
+  '/visits'(session, io) {
+    session.data.visits = (session.data.visits ?? 0) + 1
+    return io.text(`Total visits: ${session.data.visits}`)
+  },
+  async '/slow-visits'(session, io) {
+    const visits = session.data.visits ?? 0
+    await sleep(5)
+    session.data.visits = visits + 1
+    return io.text('ok')
+  },
+  async '/update'(session, io) {
+    await sleep(5)
+    const visits = await session.update((data) => {
+      data.visits = (data.visits ?? 0) + 1
+      return data.visits
+    })
+    return io.text(String(visits))
+  },
+  async '/cart'(session, io, query) {
+    session.data.cart ??= {}
+    await sleep(5)
+    session.data.cart[query.get('item')!] = 1
+    return io.text('ok')
+  },
+  async '/set'(session, io, query) {
+    void session.data
+    await sleep(Number(query.get('ms') ?? 0))
+    session.data[query.get('key')!] = query.get('value')
+    return io.text('ok')
+  },
+  async '/held-set'(session, io, query) {
+    const { data } = session
+    held.arrived++
+    await new Promise<void>((go) => held.waiting.push(go))
+    data[query.get('key')!] = query.get('value')
+    return io.text('ok')
+  },
+  async '/login'(session, io, query) {
+    await session.login(query.get('user')!)
+    return io.text('welcome')
+  },
+  async '/logout'(session, io) {
+    await session.logout()
+    session.flash('info', 'Signed out')
+    return io.text('bye')
+  },
+  async '/leave'(session, io) {
+    await session.logout()
+    return io.text('bye')
+  },
+  async '/rotate'(session, io) {
+    return io.text(String(await session.rotate()))
+  },
+  '/flashes': (session, io) =>
+    io.text(
+      session
+        .takeFlashes()
+        .map(({ message }) => message)
+        .join(', '),
+    ),
+  '/redirect'(session, io, query) {
+    session.data.last = query.get('value')
+    return io.redirect('/data')
+  },
+  '/stream'(session, io) {
+    session.data.streamed = true
+    return io.stream(async (write) => {
+      write('one ')
+      await sleep(5)
+      write('two')
+    })
+  },
+  '/late'(session, io) {
+    session.data.early = true
+    return io.stream(async (write) => {
+      write('headers are gone')
+      await sleep(20)
+      session.data.late = true
+    })
+  },
+  '/late-commit'(session, io) {
+    session.data.early = true
+    return io.stream(async (write) => {
+      write('headers are gone')
+      await sleep(20)
+      session.data.late = true
+      await session.commit()
+    })
+  },
+  '/late-login'(session, io) {
+    return io.stream(async (write) => {
+      write('headers are gone ')
+      await sleep(20)
+      await session.login('ann').catch((error: Error) => write(error.name))
+    })
+  },
+  '/throw'(session) {
+    session.data.half = 'done'
+    throw new Error('the handler failed')
+  },
+  async '/commit-and-throw'(session) {
+    session.data.whole = 'done'
+    await session.commit()
+    session.data.half = 'done'
+    throw new Error('the handler failed')
+  },
+  '/error'(session, io) {
+    session.data.half = 'done'
+    return io.text('sorry', 500)
+  },
+  '/unstorable'(session, io) {
+    session.data.user = { save() {} }
+    return io.text('this must not be seen')
+  },
+  '/unawaited'(session, io) {
+    void session.update(() => {
+      throw new Error('nobody awaited this')
+    })
+    return io.text('this must not be seen')
+  },
+  async '/caught'(session, io) {
+    const caught = await session
+      .update(() => {
+        throw new Error('handled')
+      })
+      .catch((error: Error) => error.message)
+    return io.text(caught)
+  },
+  '/headers'(session, io) {
+    io.header('Set-Cookie', 'theme=dark')
+    io.header('Vary', 'Accept-Encoding')
+    io.header('Cache-Control', 'private, max-age=60')
+    session.data.headers = 'set'
+    return io.text('ok')
+  },
+  async '/conflict'(session, io) {
+    void session.data
+    await sleep(50)
+    session.data.guarded = Math.random()
+    io.header('X-App', 'dropped')
+    return io.text('this must not be seen by the loser')
+  },
+}

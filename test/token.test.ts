@@ -1,0 +1,91 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { keyOf, MAX_GENERATION, newId, tokenSigner } from '../src/token.ts'
+
+const secret = (letter: string) => Buffer.alloc(32, letter)
+const signer = tokenSigner([secret('a')], 'id')
+
+describe('a token', () => {
+  it('gives back the id and generation that were signed', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: MAX_GENERATION }), (generation) => {
+        const id = newId()
+        expect(signer.verify(signer.sign({ id, generation }))).toEqual({ id, generation, stale: false })
+      }),
+    )
+  })
+
+  it('is the same each time, so that a lost answer can be given again', () => {
+    const token = { id: newId(), generation: 7 }
+    expect(signer.sign(token)).toBe(signer.sign(token))
+  })
+
+  it('is refused with any one character changed', () => {
+    const text = signer.sign({ id: newId(), generation: 3 })
+    for (let at = 0; at < text.length; at++) {
+      for (const other of ['A', 'B', '-', '=', '\u00e9', '%']) {
+        if (text[at] === other) continue
+        expect(signer.verify(text.slice(0, at) + other + text.slice(at + 1))).toBeUndefined()
+      }
+    }
+  })
+
+  it('has one spelling only', () => {
+    const text = signer.sign({ id: newId(), generation: 3 })
+    for (const other of [
+      `${text}=`,
+      ` ${text}`,
+      text.replace(/-/g, '+'),
+      text.slice(0, -1),
+      text + text,
+      '',
+    ]) {
+      if (other !== text) expect(signer.verify(other)).toBeUndefined()
+    }
+  })
+
+  it('of one secret or manager never verifies with another', () => {
+    const text = signer.sign({ id: newId(), generation: 1 })
+    expect(tokenSigner([secret('b')], 'id').verify(text)).toBeUndefined()
+    expect(tokenSigner([secret('a')], 'admin').verify(text)).toBeUndefined()
+  })
+
+  it('is signed by the newest secret, verified by all, and by a removed one no more', () => {
+    const id = newId()
+    const old = signer.sign({ id, generation: 1 })
+    const both = tokenSigner([secret('b'), secret('a')], 'id')
+    expect(both.verify(old)).toEqual({ id, generation: 1, stale: true })
+    const renewed = both.sign({ id, generation: 1 })
+    expect(tokenSigner([secret('b')], 'id').verify(renewed)).toEqual({ id, generation: 1, stale: false })
+    expect(tokenSigner([secret('b')], 'id').verify(old)).toBeUndefined()
+  })
+
+  it('is refused as a list of secrets that holds one twice', () => {
+    expect(() => tokenSigner([secret('a'), secret('a')], 'id')).toThrow(/^secret: two of the secrets/)
+  })
+
+  it('is 64 characters of base64url, whatever is in it', () => {
+    for (let n = 0; n < 100; n++) {
+      expect(signer.sign({ id: newId(), generation: n })).toMatch(/^[A-Za-z0-9_-]{64}$/)
+    }
+  })
+})
+
+describe('an id', () => {
+  it('never repeats, and each of its bits is set as often as not', () => {
+    const ids = Array.from({ length: 2_000 }, newId)
+    expect(new Set(ids).size).toBe(2_000)
+    const bytes = ids.map((id) => Buffer.from(id, 'base64url'))
+    expect(bytes.every(({ length }) => length === 24)).toBe(true)
+    for (let bit = 0; bit < 192; bit++) {
+      const ones = bytes.filter((id) => (id[bit >> 3]! >> (bit & 7)) & 1).length
+      expect(Math.abs(ones - 1_000)).toBeLessThan(5 * Math.sqrt(500)) // five sigma
+    }
+  })
+
+  it('cannot be found from its key', () => {
+    const id = newId()
+    expect(keyOf(id)).toMatch(/^[A-Za-z0-9_-]{43}$/)
+    expect(keyOf(id)).not.toContain(id.slice(0, 8))
+  })
+})
