@@ -1,0 +1,219 @@
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, resolve } from 'node:path'
+import { inspect } from 'node:util'
+import { StoreError } from '../store-error.ts'
+import { type SqlExecutor, type SqlStore, sqlStore } from './store.ts'
+
+export interface SqliteOptions {
+  /** A letter or underscore, then up to 62 letters, digits or underscores. `holdfast_sessions` by default. */
+  readonly table?: string
+}
+
+/** An open database: `DatabaseSync` of `node:sqlite`, or `Database` of `better-sqlite3` or `libsql`. */
+export interface SqliteHandle {
+  prepare(sql: string): SqliteStatement
+}
+
+export interface SqliteStatement {
+  all(...params: unknown[]): unknown[]
+  run(...params: unknown[]): { readonly changes: number | bigint }
+}
+
+/**
+ * Keeps sessions in a table of a SQLite database: for one machine, with any number of processes. What was committed
+ * survives the kill of a process; with `durable`, also a power failure.
+ *
+ * `source` is a path, `':memory:'`, or a database that is open already. A path is opened with `node:sqlite` (Node 22.13
+ * and newer), else with the package `libsql`; missing folders are made (0700), and so is the file (0600). A database
+ * passed in stays as it is set up and open when the store closes. It must not hold a transaction open across an
+ * `await`: what the store writes meanwhile would be part of it.
+ *
+ * Waiting for the lock of another process stops this one, for 5 seconds at the most. Users and external ids are
+ * well-formed text without the character U+0000.
+ *
+ * @example
+ * const sessions = createSessions({ secret, store: sqliteStore('./data/sessions.db') })
+ *
+ * @throws RangeError for a table name that is none. TypeError for a source that is none. StoreError if the file cannot
+ * be opened or no driver is there.
+ */
+export function sqliteStore(source: string | SqliteHandle, options: SqliteOptions = {}): SqlStore {
+  const { table = 'holdfast_sessions' } = options
+  if (typeof table !== 'string' || !/^[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(table)) {
+    throw new RangeError(
+      `sqliteStore: the table name ${inspect(table)} is not a letter or underscore and up to 62 letters, digits or underscores`,
+    )
+  }
+  return sqlStore(typeof source === 'string' ? open(source) : adopt(source), table)
+}
+
+/** How long a write waits for those of other processes. */
+const BUSY_TIMEOUT_MS = 5000
+
+function adopt(handle: SqliteHandle): SqlExecutor {
+  const [row] = tryOut(handle)
+  if (typeof row !== 'object' || row === null || !('answer' in row) || Number(row.answer) !== 42) {
+    throw new TypeError(unsupported(handle, 'it does not answer a query with rows at once'))
+  }
+  return executorOn(handle)
+}
+
+/** Asynchronous drivers have the same method names; only a query tells them apart. */
+function tryOut(handle: SqliteHandle): unknown[] {
+  try {
+    const rows: unknown = handle.prepare('SELECT 42 AS answer').all()
+    return Array.isArray(rows) ? rows : []
+  } catch (cause) {
+    throw new TypeError(unsupported(handle, messageOf(cause)), { cause })
+  }
+}
+
+/** Names the class and not the content, which may hold a password. */
+function unsupported(handle: unknown, why: string): string {
+  const isObject = typeof handle === 'object' && handle !== null
+  const passed = isObject ? `an object of class ${handle.constructor?.name}` : inspect(handle)
+  return (
+    `sqliteStore: cannot use ${passed}: ${why}. Pass a path, ':memory:', or an open database: ` +
+    'DatabaseSync of node:sqlite, Database of better-sqlite3 or libsql.'
+  )
+}
+
+interface OwnDatabase extends SqliteHandle {
+  close(): void
+}
+
+function open(path: string): SqlExecutor {
+  if (path === '' || /^[a-z][a-z0-9+.-]+:/i.test(path)) {
+    throw new TypeError(
+      `sqliteStore: ${inspect(path)} is not a path. Pass one, ':memory:' or an open database.`,
+    )
+  }
+  const Database = loadDriver()
+  let database: OwnDatabase | undefined
+  try {
+    database = new Database(path === ':memory:' ? path : privateFile(path))
+    tune(database)
+    return owning(database)
+  } catch (cause) {
+    database?.close()
+    throw new StoreError('sqlite', 'open', `${path}: ${messageOf(cause)}. ${cureOf(cause) ?? CANNOT_OPEN}`, {
+      cause,
+    })
+  }
+}
+
+function loadDriver(): new (path: string) => OwnDatabase {
+  const builtin = process.getBuiltinModule('node:sqlite') as
+    | { readonly DatabaseSync: new (path: string) => OwnDatabase }
+    | undefined
+  if (builtin) return builtin.DatabaseSync
+  try {
+    return createRequire(import.meta.url)('libsql')
+  } catch (cause) {
+    throw new StoreError(
+      'sqlite',
+      'open',
+      `Node ${process.version} has no node:sqlite, and the package libsql cannot be loaded in its place. ` +
+        'Run `npm install libsql`, or use Node 22.13 or newer, or pass an open database instead of a path.',
+      { cause },
+    )
+  }
+}
+
+/**
+ * Session data is nobody else's to read; SQLite gives its two companion files the mode of the first. A file that exists
+ * must not be opened here: closing it again would release the locks that this process may hold on it.
+ */
+function privateFile(path: string): string {
+  const file = resolve(path)
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  try {
+    closeSync(openSync(file, 'wx', 0o600))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+  return file
+}
+
+function tune(database: OwnDatabase): void {
+  pragma(database, `busy_timeout = ${BUSY_TIMEOUT_MS}`)
+  const [mode] = pragma(database, 'journal_mode = WAL') as { journal_mode: string }[]
+  // With another journal, which a file system may force on us, NORMAL could corrupt the file in a power failure.
+  if (mode?.journal_mode === 'wal') pragma(database, 'synchronous = NORMAL')
+}
+
+function pragma(database: SqliteHandle, setting: string): unknown[] {
+  return database.prepare(`PRAGMA ${setting}`).all()
+}
+
+function owning(database: OwnDatabase): SqlExecutor {
+  const executor = executorOn(database)
+  return {
+    ...executor,
+    async run(sql, params, durable) {
+      if (!durable) return executor.run(sql, params)
+      const [before] = pragma(database, 'synchronous') as { synchronous: number }[]
+      pragma(database, 'synchronous = FULL')
+      try {
+        // Not awaited: it has run when this returns, and the setting must not outlast it into other writes.
+        return executor.run(sql, params)
+      } finally {
+        pragma(database, `synchronous = ${before?.synchronous}`)
+      }
+    },
+    close: async () => database.close(),
+  }
+}
+
+function executorOn(handle: SqliteHandle): SqlExecutor {
+  const prepared = new Map<string, SqliteStatement>()
+  return {
+    dialect: 'sqlite',
+    async run(sql, params) {
+      let statement = prepared.get(sql)
+      if (statement === undefined) {
+        statement = handle.prepare(sql)
+        prepared.set(sql, statement)
+      }
+      if (sql.startsWith('SELECT')) {
+        return { rows: statement.all(...params) as Record<string, unknown>[], affected: 0 }
+      }
+      return { rows: [], affected: Number(statement.run(...params).changes) }
+    },
+    cure: cureOf,
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+const CANNOT_OPEN = 'The folder must exist or be makable, and folder and file must be writable for this user.'
+
+/** By the number of SQLite's primary result code, and its name. */
+const CURES: readonly (readonly [number, string, string])[] = [
+  [
+    5,
+    'SQLITE_BUSY',
+    'Another connection kept the write lock too long: look for an open transaction or a backup.',
+  ],
+  [6, 'SQLITE_LOCKED', 'This connection has a query or transaction open that is in the way.'],
+  [8, 'SQLITE_READONLY', 'The file and its folder must be writable for this user.'],
+  [
+    11,
+    'SQLITE_CORRUPT',
+    'The file is damaged: restore a backup, or move it away to start with an empty one.',
+  ],
+  [13, 'SQLITE_FULL', 'The disk is full; nothing was written.'],
+  [14, 'SQLITE_CANTOPEN', CANNOT_OPEN],
+  [26, 'SQLITE_NOTADB', 'The file holds something else: give another path, or move it away.'],
+]
+
+/** `node:sqlite` tells the code in `errcode`, libsql in `rawCode`, better-sqlite3 its name in `code`. */
+function cureOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null) return undefined
+  const { errcode, rawCode, code } = error as { errcode?: number; rawCode?: number; code?: string }
+  const number = (errcode ?? rawCode ?? 0) & 0xff
+  return CURES.find(([value, name]) => value === number || code?.startsWith(name))?.[2]
+}

@@ -1,0 +1,68 @@
+/**
+ * A process that writes to the store until it is killed, and tells of each write once it is acknowledged. It also can
+ * hold the write lock for a while.
+ */
+import { randomUUID } from 'node:crypto'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import Libsql from 'libsql'
+import type { StoredRecord } from '../../src/store.ts'
+import open from './sqlite.ts'
+
+export type Order = 'write' | 'block'
+
+export type Report =
+  | { readonly ready: true }
+  | { readonly blocking: true }
+  | { readonly failure: string }
+  /** `state`: the revision that was written at least, or that the session was destroyed. */
+  | { readonly key: string; readonly state: number | 'destroyed' }
+
+const config = JSON.parse(process.argv[2] as string) as { path: string }
+
+process.on('message', (order: Order) => {
+  const perform = order === 'block' ? block : write
+  perform().catch((error: unknown) => tell({ failure: String(error) }))
+})
+tell({ ready: true })
+
+async function write(): Promise<never> {
+  const store = open(config)
+  for (let n = 0; ; n++) {
+    const key = randomUUID()
+    await store.create(key, recordOf(1))
+    tell({ key, state: 1 })
+    for (let rev = 2; rev <= 5; rev++) {
+      const result = await store.update(key, recordOf(rev), String(rev - 1))
+      if (result !== 'ok') throw new Error(`update: ${result}`)
+      tell({ key, state: rev })
+    }
+    if (n % 3 === 0) {
+      await store.destroy(key, Date.now() + 3_600_000)
+      tell({ key, state: 'destroyed' })
+    }
+    await setImmediate()
+  }
+}
+
+async function block(): Promise<void> {
+  const database = new Libsql(config.path)
+  database.exec('BEGIN IMMEDIATE')
+  tell({ blocking: true })
+  await sleep(300)
+  database.exec('COMMIT')
+}
+
+function recordOf(rev: number): StoredRecord {
+  const now = Date.now()
+  return {
+    rev: String(rev),
+    text: String(rev).repeat(500),
+    user: 'ada',
+    lastSeen: now,
+    expires: now + 60_000,
+  }
+}
+
+function tell(report: Report): void {
+  process.send?.(report)
+}
