@@ -389,8 +389,14 @@ export class HeldSession<Data extends object> implements Session<Data> {
 /** What a store can index exactly, whichever it is. */
 function checkName(what: string, value: unknown): void {
   const isName =
-    typeof value === 'string' && value !== '' && value.length <= 255 && !value.includes('\0') && value.isWellFormed()
+    typeof value === 'string' &&
+    value !== '' &&
+    value.length <= 255 &&
+    !value.includes('\0') &&
+    value.isWellFormed()
   if (!isName) {
-    throw new TypeError(`login: ${what} must be text of 1 to 255 characters without U+0000, not ${inspect(value)}`)
+    throw new TypeError(
+      `login: ${what} must be text of 1 to 255 characters without U+0000, not ${inspect(value)}`,
+    )
   }
 }

@@ -49,7 +49,7 @@ export function sqliteStore(source: string | SqliteHandle, options: SqliteOption
 }
 
 /** How long a write waits for those of other processes. */
-const BUSY_TIMEOUT_MS = 5000
+const BUSY_TIMEOUT_MS = 1_000
 
 function adopt(handle: SqliteHandle): SqlExecutor {
   const [row] = tryOut(handle)
