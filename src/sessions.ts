@@ -16,7 +16,7 @@ import type { SessionOptions } from './options.ts'
 import { resolveOptions } from './options.ts'
 import type { RequestSource } from './request.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
-import { recordSeal, unsealed } from './seal.ts'
+import { recordSeal } from './seal.ts'
 import type { Session } from './session.ts'
 import { HeldSession, visitOf } from './session.ts'
 import type { Store } from './store.ts'
@@ -99,7 +99,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     store,
     name,
     clock,
-    seal: settings.seal ? recordSeal(secrets, name) : unsealed,
+    seal: settings.seal ? recordSeal(secrets, name) : undefined,
     onInvalid: (handle, error) => events.emit('invalid', { handle, error }),
   })
   const core: Core = {
