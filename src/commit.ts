@@ -270,9 +270,9 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     for (const path of merged.overwritten) overwritten.add(path)
   }
 
-  async function check(text: string, data: object): Promise<void> {
+  function check(text: string, data: object): Promise<object> | undefined {
     checkSize(text, data, settings.maxBytes)
-    if (schema) await validate(schema, data)
+    return schema && validate(schema, data)
   }
 
   function successor(current: Kept, record: SessionRecord, data: string, visit: Visit, now: number): Kept {
