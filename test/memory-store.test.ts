@@ -110,6 +110,17 @@ describe('a memory store', () => {
     }
   })
 
+  it('sweeps no more than the limit where many sessions lie together', async () => {
+    const store = memoryStore()
+    for (let i = 0; i < 5000; i++) await store.create(`id:${i}`, record({ expires: Date.now() - 1 }))
+    const now = Date.now()
+    const removed: number[] = []
+    do removed.push(await store.sweep(now, 7))
+    while (removed.at(-1) === 7)
+    expect(removed).toHaveLength(Math.floor(5000 / 7) + 1)
+    expect(removed.at(-1)).toBe(5000 % 7)
+  })
+
   it('keeps no timer and so holds no process open', async () => {
     const before = process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
     const store = memoryStore()
