@@ -2,7 +2,7 @@
  * Measures the memory store, in a process of its own: heap a session, and the longest stretch for which one call holds
  * the event loop. Prints JSON.
  *
- *   node --expose-gc --import tsx test/memory-heap.ts [sessions]
+ *   node --expose-gc --single-threaded-gc --import tsx test/memory-heap.ts [sessions]
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { PerformanceObserver } from 'node:perf_hooks'
@@ -131,6 +131,7 @@ function withoutCollections({ start, end }: Span): number {
   return end - start - collected.filter((overlap) => overlap > 0).reduce((sum, overlap) => sum + overlap, 0)
 }
 
+/** Of the main thread alone, as long as the garbage collector has no other. */
 function processorTime(): number {
   const { user, system } = process.cpuUsage()
   return (user + system) / 1000
