@@ -1,13 +1,16 @@
-/** A store could not do what it was asked. The message says what to do about it; `cause` is what the store met. */
+/**
+ * Thrown by a store that cannot do what it was asked: closed, full, locked, broken. The message says what can be done;
+ * the error of the driver is the `cause`.
+ */
 export class StoreError extends Error {
   override readonly name = 'StoreError'
-  /** The name of the store: `file`, `sqlite`, … */
+  /** The name of the store: `sqlite`, … */
   readonly store: string
-  /** What it was doing: `load`, `create`, `update`, … */
+  /** What was being done: `load`, `update`, `users.list`, … */
   readonly operation: string
 
-  constructor(store: string, operation: string, message: string, options?: ErrorOptions) {
-    super(message, options)
+  constructor(store: string, operation: string, problem: string, options?: ErrorOptions) {
+    super(`${store} store: ${operation} failed: ${problem}`, options)
     this.store = store
     this.operation = operation
   }
