@@ -229,7 +229,7 @@ describe('trouble with the folder', () => {
     expect(() => fileStore('')).toThrow(/the folder is ""; it must be a path/)
     await writeFile(join(folder, 'file'), '')
     expect(() => fileStore(join(folder, 'file', 'store'))).toThrow(StoreError)
-    expect(() => fileStore(join(folder, 'file', 'store'))).toThrow(/cannot open .*ENOTDIR, there is a file/)
+    expect(() => fileStore(join(folder, 'file', 'store'))).toThrow(/open failed: .*ENOTDIR, there is a file/)
   })
 
   it('when it has gone is an error, not an absent session, and over when it is back', async () => {

@@ -267,8 +267,9 @@ class FileStore implements Store {
   #explain(operation: string, error: unknown): unknown {
     if (!(error instanceof Error) || !('code' in error || error instanceof DamagedFileError)) return error
     const file = 'path' in error ? relative(this.#folder, String(error.path)) : ''
-    const message = `The file store cannot ${operation} (${file || 'in its folder'}): ${reasonAndCure(error)}`
-    return new StoreError(this.name, operation, message, { cause: error })
+    return new StoreError(this.name, operation, `${file || 'its folder'}: ${reasonAndCure(error)}`, {
+      cause: error,
+    })
   }
 }
 
