@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { isOfThisLogin, isRetired, mayJoin, QUIET_TIME } from './admission.ts'
 import { checkSize } from './codec.ts'
 import type { Core } from './core.ts'
@@ -12,6 +11,7 @@ import type { Operation } from './operations.ts'
 import { apply } from './operations.ts'
 import type { SessionRecord } from './record.ts'
 import { routeOf, withholdsCookies } from './request.ts'
+import { countOf, nextRev } from './revision.ts'
 import { validate } from './schema.ts'
 import { keyOf, newId } from './token.ts'
 import type { Kept } from './vault.ts'
@@ -414,15 +414,6 @@ function newer(latest: Lane['latest'], kept: Kept): Kept | 'gone' {
 
 function makesToken({ kind }: Operation): boolean {
   return kind === 'rotate' || kind === 'login' || kind === 'elevate'
-}
-
-/** Counts, for caches that ask which of two is newer, and is random, since after a failover two writers may count alike. */
-function nextRev(rev: string): string {
-  return `${(countOf(rev) + 1).toString(36)}.${randomBytes(6).toString('base64url')}`
-}
-
-function countOf(rev: string): number {
-  return Number.parseInt(rev, 36) // up to the dot
 }
 
 function refusePromise(result: unknown): void {

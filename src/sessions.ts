@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Answer } from './answer.ts'
 import { createAnswerer } from './answer.ts'
+import { carriersOf, createCarriers } from './carriers.ts'
 import { createCommitter } from './commit.ts'
 import type { Core } from './core.ts'
 import { createBackground, handleOf } from './core.ts'
@@ -15,7 +16,7 @@ import type { SessionOptions } from './options.ts'
 import { resolveOptions } from './options.ts'
 import type { RequestSource } from './request.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
-import { recordSeal, unsealed } from './seal.ts'
+import { recordSeal } from './seal.ts'
 import type { Session } from './session.ts'
 import { HeldSession, visitOf } from './session.ts'
 import type { Store } from './store.ts'
@@ -98,7 +99,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     store,
     name,
     clock,
-    seal: settings.seal ? recordSeal(secrets, name) : unsealed,
+    seal: settings.seal ? recordSeal(secrets, name) : undefined,
     onInvalid: (handle, error) => events.emit('invalid', { handle, error }),
   })
   const core: Core = {
@@ -114,8 +115,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   const management = createManagement(core)
   const stopSweeping = management.keepSweeping()
 
-  const opened = new WeakMap<object, Promise<Session<Data>>>()
-  const ready = new WeakMap<object, Session<Data>>()
+  const carriers = createCarriers<Opened<Data>>(name)
   const parts = {
     core,
     opener,
@@ -126,16 +126,18 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
 
   function open(source: RequestSource, openOptions?: { lazy?: boolean }): Promise<Session<Data>> {
     if (typeof source !== 'object') return opener.open(source, openOptions).then(hold)
-    const known = opened.get(source)
-    if (known) return known
-    const session = opener.open(source, openOptions).then((visit) => {
-      const held = hold(visit)
-      ready.set(source, held)
-      return held
-    })
-    opened.set(source, session)
-    session.catch(() => opened.delete(source)) // its caller hears of it; the next one may try again
-    return session
+    const known = carriers.get(source)
+    if (known) return known.opening
+    const opening = opener.open(source, openOptions).then(
+      (visit) => (opened.session = hold(visit)),
+      (error) => {
+        carriers.set(source, undefined) // this caller hears of it; the next one may try again
+        throw error
+      },
+    )
+    const opened: Opened<Data> = { opening, session: undefined }
+    carriers.set(source, opened)
+    return opening
   }
 
   function hold(visit: Visit): Session<Data> {
@@ -151,8 +153,8 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     },
     closed: (session) => answerer.closed(visitOf(session)),
     of(request) {
-      for (const known of carriersOf(request)) {
-        const session = ready.get(known)
+      for (const carrier of carriersOf(request)) {
+        const session = carriers.get(carrier)?.session
         if (session) return session
       }
       throw new TypeError(
@@ -183,10 +185,10 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   }
 }
 
-/** Frameworks wrap Node's or the web's request: `request.raw` in Fastify, `ctx.req` in Koa, `c.req.raw` in Hono. */
-function carriersOf(request: object): object[] {
-  const { raw, req } = request as { raw?: object; req?: { raw?: object } }
-  return [request, raw, req, req?.raw].filter((one) => typeof one === 'object')
+interface Opened<Data extends object> {
+  readonly opening: Promise<Session<Data>>
+  /** Once it is open. */
+  session: Session<Data> | undefined
 }
 
 const namesOn = new WeakMap<Store, Set<string>>()
