@@ -228,7 +228,7 @@ class Hold {
     this.dropQueue(error)
     this.source?.unpipe?.(this.res)
     if (!this.res.headersSent) this.renew()
-    this.changes = this.gate.stillDue?.() ?? NONE
+    if (this.changes.length === 0) this.changes = this.gate.stillDue?.() ?? NONE
     const hangUp = (thrown: unknown) => void this.res.destroy(thrown as Error)
     this.isInFailed = true
     try {
