@@ -42,11 +42,14 @@ export function createBackground(events: Events): Background {
 }
 
 /** What a new session starts with: the schema's output for `{}`, or nothing. */
-export async function initialData({
-  settings: { schema, codec },
-}: Core): Promise<{ data: object; text: string }> {
-  const data = schema ? await validate(schema, {}) : {}
-  return { data, text: codec.encode(data) }
+export function initialData({ settings: { schema, codec } }: Core): InitialData | Promise<InitialData> {
+  if (!schema) return { data: {}, text: codec.encode({}) }
+  return validate(schema, {}).then((data) => ({ data, text: codec.encode(data) }))
+}
+
+export interface InitialData {
+  readonly data: object
+  readonly text: string
 }
 
 /** Makes the visit one to no session at all, which a write turns into a new one. */
