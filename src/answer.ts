@@ -133,7 +133,7 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     if (standing !== 'live' || kept === undefined) return
     const now = clock()
     if (visit.operations.some(({ kind }) => kind === 'confirm')) {
-      background.run('confirm', () => committer.confirm(visit))
+      background.run('confirm', () => committer.confirm(visit, now))
     } else if (isTouchDue(kept.record, kept.lastSeen, now, lifetime)) {
       background.run('touch', () => vault.touch(handleOf(visit), now, expiry(kept.record, now, lifetime)))
     }

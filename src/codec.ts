@@ -26,7 +26,7 @@ export const defaultCodec: Codec = {
   },
 }
 
-/** As it stands, or with letters escaped, as JSON.stringify never does. */
+/** As it stands, or with any of its letters escaped, as JSON.stringify never does. A regular expression would take ten times as long. */
 function mayHoldProto(text: string): boolean {
   return text.includes('__proto__') || text.includes('\\u00')
 }

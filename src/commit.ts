@@ -25,7 +25,7 @@ export interface Committer {
   /** Runs `change` on the data as it is now and writes the result; again on whatever another commit made of it. */
   update<R>(visit: Visit, change: (data: object) => R): Promise<R>
   /** Notes the first use of the current token, unless somebody else wrote meanwhile: then the next use will do. */
-  confirm(visit: Visit): Promise<void>
+  confirm(visit: Visit, now: number): Promise<void>
   /** Takes over what others committed, and keeps what this visit has changed. */
   reload(visit: Visit): Promise<void>
   /** Ends the session that the client's token names, at once, and makes the visit one to no session. */
@@ -332,11 +332,10 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     }
   }
 
-  async function confirm(visit: Visit): Promise<void> {
+  async function confirm(visit: Visit, now: number): Promise<void> {
     await lanes.run(handleOf(visit), async (lane) => {
       const current = newer(lane.latest, visit.kept!)
       if (current === 'gone') return
-      const now = clock()
       const record = apply(
         current.record,
         { kind: 'confirm' },

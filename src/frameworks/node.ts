@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Answer } from '../answer.ts'
 import { HoldfastError } from '../errors.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
-import { applyHeaders } from './apply.ts'
 import { holdResponse } from './node-response.ts'
 
 export interface NodeSessionsOptions {
@@ -65,22 +65,12 @@ export async function openOnNode<Data extends object>(
       const answer = sessions.commit(session, { status })
       return answer instanceof Promise ? answer.then(({ headers }) => headers) : answer.headers
     },
-    async failed(error) {
-      const { headers } = await sessions.commit(session, { discard: true })
-      applyHeaders(headersOf(response), headers)
-      fail(error)
-    },
+    failed: fail,
+    // Discarding waits for nothing, so this is an answer and no promise.
+    stillDue: () => (sessions.commit(session, { discard: true }) as Answer).headers,
     closed: () => sessions.closed(session),
   })
   return session
-}
-
-function headersOf(response: ServerResponse) {
-  return {
-    get: (name: string) => response.getHeader(name)?.toString(),
-    set: (name: string, value: string) => void response.setHeader(name, value),
-    append: (name: string, value: string) => void response.appendHeader(name, value),
-  }
 }
 
 function answerError(error: unknown, _request: IncomingMessage, response: ServerResponse): void {

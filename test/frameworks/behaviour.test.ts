@@ -6,8 +6,10 @@ import { type Client, client } from '../helpers/client.ts'
 import { type Data, held } from './app.ts'
 import { type Running, servers } from './servers.ts'
 
+const frameworks = process.env.HOLDFAST_FRAMEWORKS?.split(',') ?? Object.keys(servers)
+
 /** One behaviour on all frameworks: the same tests, the same answers. */
-describe.each(Object.keys(servers))('on %s', (framework) => {
+describe.each(frameworks)('on %s', (framework) => {
   let store: Store & { loads: number; writes: number }
   let sessions: Sessions<Data>
   let server: Running

@@ -1,0 +1,14 @@
+/** One of several processes that serve the same sessions: `tsx server-process.ts sqlite ./sessions.db`. Tells its URL over IPC. */
+import { createSessions } from 'holdfast'
+import { fileStore } from 'holdfast/stores/file'
+import { sqliteStore } from 'holdfast/stores/sql'
+import type { Data } from '../frameworks/app.ts'
+import { servers } from '../frameworks/servers.ts'
+import { SECRET } from './browser.ts'
+
+const [kind, path] = process.argv.slice(2)
+const store = kind === 'sqlite' ? sqliteStore(path!) : fileStore(path!)
+const sessions = createSessions<Data>({ secret: SECRET, store, merge: { visits: 'sum' } })
+const { url } = await servers['express 5']!(sessions)
+process.send!(url)
+process.on('disconnect', () => process.exit())
