@@ -45,8 +45,8 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     if (visit.begun.length > 0) return settle(visit).then(() => answer(visit, isDiscarded))
     if (!visit.loaded) return finish(visit)
     addWhatIsDue(visit)
-    if (!hasChanges(visit, codec) && !visit.unresolved) return finish(visit)
-    return committer.commit(visit).then(() => finish(visit))
+    const written = committer.commit(visit)
+    return written ? written.then(() => finish(visit)) : finish(visit)
   }
 
   /** Waits for all that the handler began. What failed without anybody looking is this answer's failure. */
@@ -99,8 +99,7 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
   function cookieFor(visit: Visit): Cookie | undefined {
     const { name, attributes } = settings.cookie
     if (visit.cookie === 'clear') return { name, value: '', attributes: { ...attributes, maxAge: 0 } }
-    const isInTime = clock() - visit.openedAt <= ANSWER_TIME
-    const isResent = visit.resend && visit.standing === 'live' && isInTime
+    const isResent = visit.resend && visit.standing === 'live' && clock() - visit.openedAt <= ANSWER_TIME
     if (visit.cookie === 'none' && !isResent) return undefined
     warnOfPlainHttp(visit)
     const record = visit.kept!.record
@@ -134,7 +133,7 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     if (standing !== 'live' || kept === undefined) return
     const now = clock()
     if (visit.operations.some(({ kind }) => kind === 'confirm')) {
-      background.run('confirm', () => committer.confirm(visit))
+      background.run('confirm', () => committer.confirm(visit, now))
     } else if (isTouchDue(kept.record, kept.lastSeen, now, lifetime)) {
       background.run('touch', () => vault.touch(handleOf(visit), now, expiry(kept.record, now, lifetime)))
     }

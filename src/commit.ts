@@ -20,12 +20,12 @@ import { adopt, encodeChanges, handOut, hasChanges, putData } from './visit.ts'
 
 /** From a visit to the store: what a request changed is written, merged with what others wrote meanwhile. */
 export interface Committer {
-  /** Writes pending changes, if there are any. */
-  commit(visit: Visit): Promise<void>
+  /** Writes pending changes. Nothing at once if there are none. */
+  commit(visit: Visit): Promise<void> | undefined
   /** Runs `change` on the data as it is now and writes the result; again on whatever another commit made of it. */
   update<R>(visit: Visit, change: (data: object) => R): Promise<R>
   /** Notes the first use of the current token, unless somebody else wrote meanwhile: then the next use will do. */
-  confirm(visit: Visit): Promise<void>
+  confirm(visit: Visit, now: number): Promise<void>
   /** Takes over what others committed, and keeps what this visit has changed. */
   reload(visit: Visit): Promise<void>
   /** Ends the session that the client's token names, at once, and makes the visit one to no session. */
@@ -42,9 +42,9 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   const { clock, codec, schema, lifetime } = settings
   const lanes = createLanes()
 
-  async function commit(visit: Visit): Promise<void> {
-    if (visit.unresolved) await resolve(visit)
-    if (hasChanges(visit, codec)) await write(visit)
+  function commit(visit: Visit): Promise<void> | undefined {
+    if (visit.unresolved) return resolve(visit).then(() => commit(visit))
+    return hasChanges(visit, codec) ? write(visit) : undefined
   }
 
   async function update<R>(visit: Visit, change: (data: object) => R): Promise<R> {
@@ -270,9 +270,9 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     for (const path of merged.overwritten) overwritten.add(path)
   }
 
-  async function check(text: string, data: object): Promise<void> {
+  function check(text: string, data: object): Promise<object> | undefined {
     checkSize(text, data, settings.maxBytes)
-    if (schema) await validate(schema, data)
+    return schema && validate(schema, data)
   }
 
   function successor(current: Kept, record: SessionRecord, data: string, visit: Visit, now: number): Kept {
@@ -332,11 +332,10 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     }
   }
 
-  async function confirm(visit: Visit): Promise<void> {
+  async function confirm(visit: Visit, now: number): Promise<void> {
     await lanes.run(handleOf(visit), async (lane) => {
       const current = newer(lane.latest, visit.kept!)
       if (current === 'gone') return
-      const now = clock()
       const record = apply(
         current.record,
         { kind: 'confirm' },

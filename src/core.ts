@@ -1,3 +1,4 @@
+import { SchemaError } from './errors.ts'
 import type { Events } from './events.ts'
 import type { Operation } from './operations.ts'
 import { apply } from './operations.ts'
@@ -42,11 +43,22 @@ export function createBackground(events: Events): Background {
 }
 
 /** What a new session starts with: the schema's output for `{}`, or nothing. */
-export async function initialData({
-  settings: { schema, codec },
-}: Core): Promise<{ data: object; text: string }> {
-  const data = schema ? await validate(schema, {}) : {}
-  return { data, text: codec.encode(data) }
+export function initialData({ settings: { schema, codec } }: Core): InitialData | Promise<InitialData> {
+  if (!schema) return { data: {}, text: codec.encode({}) }
+  return validate(schema, {}).then(
+    (data) => ({ data, text: codec.encode(data) }),
+    (cause: Error) => {
+      throw new SchemaError(
+        `a new session starts as what the schema makes of {}, so each field needs a default or must be optional: ${cause.message}`,
+        { cause },
+      )
+    },
+  )
+}
+
+export interface InitialData {
+  readonly data: object
+  readonly text: string
 }
 
 /** Makes the visit one to no session at all, which a write turns into a new one. */

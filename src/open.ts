@@ -24,8 +24,13 @@ export interface Opener {
   load(visit: Visit): Promise<void>
   /** A visit to a session known by its handle, without a client: it can be read and changed, but gets no cookie. */
   find(handle: string): Promise<Visit | undefined>
-  /** The kept state's data, validated and encoded again. @throws InvalidRecordError or SchemaError */
-  readData(kept: Kept): Promise<{ data: object; base: string }>
+  /** The kept state's data; with a schema, validated and encoded again. @throws InvalidRecordError or SchemaError */
+  readData(kept: Kept): ReadData | Promise<ReadData>
+}
+
+export interface ReadData {
+  readonly data: object
+  readonly base: string
 }
 
 export function createOpener(core: Core): Opener {
@@ -43,7 +48,7 @@ export function createOpener(core: Core): Opener {
       visit.generation = token.generation
       visit.presented = 'live'
       visit.resend = token.stale
-      if (!lazy) await load(visit)
+      if (!lazy) await judge(visit, false)
     }
     return visit
   }
@@ -52,7 +57,11 @@ export function createOpener(core: Core): Opener {
     const header = cookieHeader(visit.source)
     if (header === '') return undefined
     const texts = new Set(readCookies(header, settings.cookie.name, MOST_COOKIES))
-    const tokens = [...texts].flatMap((text) => signer.verify(text) ?? [])
+    const tokens: VerifiedToken[] = []
+    for (const text of texts) {
+      const token = signer.verify(text)
+      if (token) tokens.push(token)
+    }
     if (tokens.length > 1) {
       visit.duplicate = true
       events.emit('duplicate', { route: routeOf(visit.source) })
@@ -109,7 +118,7 @@ export function createOpener(core: Core): Opener {
   }
 
   async function enter(visit: Visit, kept: Kept): Promise<void> {
-    let read: { data: object; base: string }
+    let read: ReadData
     try {
       read = await readData(kept)
     } catch (error) {
@@ -127,12 +136,11 @@ export function createOpener(core: Core): Opener {
     keepAliveForThisRequest(visit, kept)
   }
 
-  async function readData(kept: Kept): Promise<{ data: object; base: string }> {
+  function readData(kept: Kept): ReadData | Promise<ReadData> {
     const data = decode(kept.data)
     if (!schema) return { data, base: kept.data }
-    const output = await validate(schema, data)
-    // What the schema added by itself (a default for a new field) is no change of this request.
-    return { data: output, base: codec.encode(output) }
+    // What the schema adds by itself (a default for a new field) is no change of this request.
+    return validate(schema, data).then((output) => ({ data: output, base: codec.encode(output) }))
   }
 
   function decode(text: string): object {
@@ -208,6 +216,8 @@ export function createOpener(core: Core): Opener {
 }
 
 const DONE = Promise.resolve()
+/** Stands in until the visit is loaded. */
+const NO_RECORD = newRecord(0)
 
 function newVisit(source: RequestSource, now: number): Visit {
   return {
@@ -221,7 +231,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     loaded: false,
     standing: 'new',
     kept: undefined,
-    record: newRecord(now),
+    record: NO_RECORD,
     operations: [],
     data: {},
     own: undefined,

@@ -233,7 +233,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
   commit(): Promise<void> {
     return this.#begin(() => {
       const visit = this.#look()
-      return this.#inTurn(() => this.#parts.committer.commit(visit))
+      return this.#inTurn(async () => this.#parts.committer.commit(visit))
     })
   }
 

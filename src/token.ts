@@ -64,7 +64,7 @@ export function tokenSigner(secrets: readonly Uint8Array[], name: string): Token
         return undefined
       return {
         id: text.slice(ID, GENERATION),
-        generation: Buffer.from(text.slice(GENERATION, TAG), 'base64url').readUIntBE(0, 3),
+        generation: generationOf(text.slice(GENERATION, TAG)),
         stale: prefix !== newest,
       }
     },
@@ -106,10 +106,19 @@ function tagger(key: Buffer): (body: string) => string {
   }
 }
 
+const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+
+/** The number's three bytes in base64url, which are its four digits to the base 64. */
 function generationText(generation: number): string {
   if (generation > MAX_GENERATION)
     throw new RangeError(`generation ${generation}: a session has at most ${MAX_GENERATION}`)
-  const bytes = Buffer.allocUnsafe(3)
-  bytes.writeUIntBE(generation, 0, 3)
-  return bytes.toString('base64url')
+  let text = ''
+  for (let shift = 18; shift >= 0; shift -= 6) text += DIGITS[(generation >> shift) & 63]
+  return text
+}
+
+function generationOf(text: string): number {
+  let generation = 0
+  for (const digit of text) generation = generation * 64 + DIGITS.indexOf(digit)
+  return generation
 }

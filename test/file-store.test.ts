@@ -314,6 +314,15 @@ describe('what a dead process left', () => {
     expect(await files()).toHaveLength(1)
   })
 
+  it('after its claim is completed by a fresh load, which then tells what stays', async () => {
+    const second = record({ text: 'second', user: 'ada' })
+    await leave(second, 'claim')
+    expect(await store.load('key')).toEqual(first)
+    expect(await store.load('key', { fresh: true })).toEqual(second)
+    expect(await store.load('key')).toEqual(second)
+    expect(await files()).toHaveLength(2)
+  })
+
   it('after its claim is completed by a sweep', async () => {
     const second = record({ text: 'second', user: 'ada' })
     await leave(second, 'claim')
@@ -335,7 +344,7 @@ describe('what a dead process left', () => {
     const { draft, claim } = await leave(record({ text: 'second' }), 'claim')
     await truncate(draft, 0)
     await store.sweep?.(1, 10)
-    expect(await textOf('key')).toBe('first')
+    expect(await store.load('key', { fresh: true })).toEqual(first)
     const third = record({ text: 'third' })
     expect(await store.update('key', third, first.rev)).toBe('ok')
     expect(await store.touch('key', 2000, NEVER)).toBe(true)
@@ -428,11 +437,11 @@ describe('other processes', () => {
     }
   }
 
-  it('killed 50 times amid their updates lose nothing acknowledged and hold nobody up', async () => {
+  it('killed 51 times amid their updates lose nothing acknowledged and hold nobody up', async () => {
     const acknowledged: Counts = new Map()
     let longest = 0
-    for (let round = 0; round < 25; round++) {
-      const writers = ['a', 'b'].map((name) => startWriter(`${name}${round}`, acknowledged))
+    for (let round = 0; round < 17; round++) {
+      const writers = ['a', 'b', 'c'].map((name) => startWriter(`${name}${round}`, acknowledged))
       await Promise.all(writers.map(({ child }) => once(child, 'message')))
       await sleep(Math.random() * 30)
       for (const { child } of writers) child.kill('SIGKILL')
@@ -446,7 +455,7 @@ describe('other processes', () => {
     expect(longest).toBeLessThan(2000)
     for (const key of keys) {
       const found = await counts(key)
-      expect(found.here).toBe(25)
+      expect(found.here).toBe(17)
       const told = Object.entries(acknowledged.get(key) ?? {})
       expect(told.length).toBeGreaterThan(0)
       for (const [writer, count] of told) {
@@ -454,7 +463,7 @@ describe('other processes', () => {
         expect([count, count + 1]).toContain(found[writer])
       }
     }
-  })
+  }, 60_000)
 
   it('frozen amid their updates for 1.5 s overwrite nothing when they go on', async () => {
     const acknowledged: Counts = new Map()
@@ -477,5 +486,5 @@ describe('other processes', () => {
     for (const key of keys) expect(await counts(key)).toEqual({ here: added, ...acknowledged.get(key) })
     await store.sweep?.(1, 10)
     expect(await files()).toHaveLength(keys.length)
-  })
+  }, 60_000)
 })

@@ -10,6 +10,7 @@
  */
 import type { ServerResponse } from 'node:http'
 import type { HeaderChange } from '../answer.ts'
+import { appended, strengthened } from './headers.ts'
 
 /** What decides when a response may leave, and what it carries. */
 export interface Gate {
@@ -227,7 +228,7 @@ class Hold {
     this.dropQueue(error)
     this.source?.unpipe?.(this.res)
     if (!this.res.headersSent) this.renew()
-    this.changes = this.gate.stillDue?.() ?? NONE
+    if (this.changes.length === 0) this.changes = this.gate.stillDue?.() ?? NONE
     const hangUp = (thrown: unknown) => void this.res.destroy(thrown as Error)
     this.isInFailed = true
     try {
@@ -250,7 +251,8 @@ class Hold {
     this.patch()
     const { sendDate } = res
     for (const name of res.getHeaderNames()) res.removeHeader(name)
-    res.sendDate = sendDate // removing a Date header turned it off
+    // Node makes none of these by itself once they have been removed.
+    Object.assign(res, { sendDate, _removedContLen: false, _removedTE: false, _removedConnection: false })
     res.addTrailers({})
     res.statusCode = 200
     if (ownValue(res, 'statusMessage')) res.statusMessage = ''
@@ -383,8 +385,6 @@ function merge(name: string, present: unknown[], value: string, how: 'append' | 
     .filter((line) => line !== undefined)
     .map(String)
   if (name.toLowerCase() === 'set-cookie') return lines.includes(value) ? lines : [...lines, value]
-  const list = lines.join(', ')
-  const items = list.split(',').map((item) => item.trim().toLowerCase())
-  if (items.includes(value.toLowerCase()) || (how === 'append' && items.includes('*'))) return list
-  return how === 'append' && list !== '' ? `${list}, ${value}` : value
+  const list = lines.length === 0 ? undefined : lines.join(', ')
+  return how === 'append' ? appended(list, value) : strengthened(list, value)
 }

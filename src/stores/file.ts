@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import type {
+  LoadOptions,
   Page,
   SessionIndex,
   Store,
@@ -84,9 +85,10 @@ class FileStore implements Store {
     }
   }
 
-  load(key: string): Promise<StoredRecord | Tombstone | undefined> {
+  load(key: string, { fresh }: LoadOptions = {}): Promise<StoredRecord | Tombstone | undefined> {
     return this.#run('load', async () => {
-      const found = await this.#files.readIntact(nameFor(key))
+      const name = nameFor(key)
+      const found = await (fresh ? this.#files.readSettled(name) : this.#files.readIntact(name))
       if (isLive(found)) return found.record
       return found && { destroyedUntil: found.destroyedUntil }
     })
