@@ -7,7 +7,7 @@ import { handleOf } from './core.ts'
 import { cookieMaxAge, expiry, isCookieRenewalDue, isRotationDue, isTouchDue } from './lifetime.ts'
 import { isPlainHttp, routeOf } from './request.ts'
 import type { Visit } from './visit.ts'
-import { addOperation, hasChanges } from './visit.ts'
+import { addOperation, hasChanges, inTurn } from './visit.ts'
 
 /** A header that the response must carry: `append` to what is there (Set-Cookie, Vary) or `set` in its place. */
 export type HeaderChange = readonly [name: string, value: string, how: 'append' | 'set']
@@ -46,7 +46,10 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     if (!visit.loaded) return finish(visit)
     addWhatIsDue(visit)
     if (!hasChanges(visit, codec) && !visit.unresolved) return finish(visit)
-    return committer.commit(visit).then(() => finish(visit))
+    // What the handler has begun meanwhile belongs to this answer too.
+    return inTurn(visit, () => committer.commit(visit)).then(() =>
+      visit.begun.length > 0 ? answer(visit, isDiscarded) : finish(visit),
+    )
   }
 
   /** Waits for all that the handler began. What failed without anybody looking is this answer's failure. */

@@ -57,7 +57,7 @@ export interface Visit {
   /** The answer was an error, so what the handler left behind is not saved. */
   discarded: boolean
   lateCheck: NodeJS.Timeout | undefined
-  /** Resolves when the commits that this visit has begun are done. */
+  /** Resolves when all that this visit has begun is done. */
   turn: Promise<unknown>
   /** What the handler began and may not have awaited. */
   begun: Begun<unknown>[]
@@ -86,6 +86,13 @@ export class Begun<T> extends Promise<T> {
     visit.begun.push(begun)
     return begun
   }
+}
+
+/** What is done to one visit takes turns: a logout beside an update would otherwise be half undone by what the update brings back. */
+export function inTurn<T>(visit: Visit, work: () => Promise<T>): Promise<T> {
+  const turn = visit.turn.then(work)
+  visit.turn = turn.catch(() => {}) // its own caller hears of it
+  return turn
 }
 
 /** The data for the handler's hands, where it may change. */
