@@ -81,6 +81,19 @@ describe('what a handler does at once', () => {
     expect(await visitor.visit((session) => [session.userId, session.data])).toEqual([undefined, {}])
   })
 
+  it('login and commit unawaited before a failure do not cost the client its token', async () => {
+    const { store } = steered({ update: () => sleep(5) })
+    const { sessions } = manager<{ cart?: string[] }>({ store })
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.cart = ['tea']))
+    await visitor.visit(async (session) => {
+      void session.login('ann')
+      void session.commit()
+    }, 500)
+    await sleep(20)
+    expect(await visitor.visit((session) => session.data)).toEqual({ cart: ['tea'] })
+  })
+
   it('an update begun while the answer is being saved is neither lost nor harmful (first visit)', async () => {
     const { store } = steered({}, { create: () => sleep(10) })
     const { sessions } = manager<{ a?: number; n?: number }>({ store })
@@ -116,6 +129,21 @@ describe('what a handler does at once', () => {
     if (end !== 'done') expect(end).toBeInstanceOf(HeadersSentError)
     const after = await visitor.visit((again) => [again.userId, again.data.a])
     expect(after).toEqual([end === 'done' ? 'ann' : undefined, 2])
+  })
+
+  it('what a 500 discarded is not written by a later update, least of all a login without its cookie', async () => {
+    const { sessions } = manager<{ a?: number; n?: number }>()
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.a = 1))
+    let held: Session<{ a?: number; n?: number }> | undefined
+    await visitor.visit(async (session) => {
+      held = session
+      session.data.a = 2
+      await session.login('ann')
+    }, 500)
+    await held!.update((data) => void (data.n = 1)).catch(() => {})
+    const after = await visitor.visit((session) => [session.userId, session.data.a])
+    expect(after).toEqual([undefined, 1])
   })
 
   it('two loads of a lazy session at once lose no change', async () => {
