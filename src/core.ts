@@ -1,3 +1,4 @@
+import { SchemaError } from './errors.ts'
 import type { Events } from './events.ts'
 import type { Operation } from './operations.ts'
 import { apply } from './operations.ts'
@@ -44,7 +45,15 @@ export function createBackground(events: Events): Background {
 /** What a new session starts with: the schema's output for `{}`, or nothing. */
 export function initialData({ settings: { schema, codec } }: Core): InitialData | Promise<InitialData> {
   if (!schema) return { data: {}, text: codec.encode({}) }
-  return validate(schema, {}).then((data) => ({ data, text: codec.encode(data) }))
+  return validate(schema, {}).then(
+    (data) => ({ data, text: codec.encode(data) }),
+    (cause: Error) => {
+      throw new SchemaError(
+        `a new session starts as what the schema makes of {}, so each field needs a default or must be optional: ${cause.message}`,
+        { cause },
+      )
+    },
+  )
 }
 
 export interface InitialData {

@@ -43,7 +43,10 @@ export function isTouchDue(
   return now - lastSeen >= Math.min(policy.touchEvery, idle === false ? Number.POSITIVE_INFINITY : idle / 10)
 }
 
-/** Whether a rotation may follow now: the current token is in use, and none before it would still be accepted. */
+/**
+ * Whether a rotation may follow now: the current token is in use, and none before it would still be accepted, nor is an answer with it
+ * still on its way (a login clicked twice has two, and the later would put a token back that has had its successor).
+ */
 export function mayRotate(
   presented: number,
   record: SessionRecord,
@@ -51,9 +54,7 @@ export function mayRotate(
   policy: LifetimePolicy,
 ): boolean {
   if (presented !== record.generation || record.confirmedAt === undefined) return false
-  const predecessor = record.generation - 1
-  const isDead = predecessor < 1 || predecessor < record.retiredBelow
-  return isDead || now >= record.confirmedAt + policy.grace
+  return record.generation === 1 || now >= record.confirmedAt + policy.grace
 }
 
 export function isRotationDue(

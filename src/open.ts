@@ -242,7 +242,6 @@ function newVisit(source: RequestSource, now: number): Visit {
     cookie: 'none',
     resend: false,
     answered: false,
-    discarded: false,
     lateCheck: undefined,
     turn: DONE,
     begun: [],

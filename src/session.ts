@@ -11,7 +11,7 @@ import type { Operation } from './operations.ts'
 import type { Duration } from './options.ts'
 import { duration, limit } from './options.ts'
 import type { Presented, Visit } from './visit.ts'
-import { addOperation, Begun, handOut } from './visit.ts'
+import { addOperation, Begun, handOut, inTurn } from './visit.ts'
 
 /**
  * One visitor's session, as a handler holds it. `data` is a plain object: change it as you like, nested or not, and it is saved before
@@ -224,17 +224,11 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   update<R>(change: (data: Data) => R extends PromiseLike<unknown> ? never : R): Promise<R> {
-    return this.#begin(() => {
-      const visit = this.#loaded()
-      return this.#inTurn(() => this.#parts.committer.update(visit, change as (data: object) => R))
-    })
+    return this.#begin(() => this.#parts.committer.update(this.#loaded(), change as (data: object) => R))
   }
 
   commit(): Promise<void> {
-    return this.#begin(() => {
-      const visit = this.#look()
-      return this.#inTurn(async () => this.#parts.committer.commit(visit))
-    })
+    return this.#begin(async () => this.#parts.committer.commit(this.#look()))
   }
 
   load(): Promise<void> {
@@ -242,10 +236,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   reload(): Promise<void> {
-    return this.#begin(() => {
-      const visit = this.#loaded()
-      return this.#inTurn(() => this.#parts.committer.reload(visit))
-    })
+    return this.#begin(() => this.#parts.committer.reload(this.#loaded()))
   }
 
   elevate(level: string, { ttl }: { ttl?: Duration } = {}): Promise<void> {
@@ -359,14 +350,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   #begin<T>(work: () => Promise<T>): Promise<T> {
-    return Begun.start(this.#visit, async () => work())
-  }
-
-  /** Commits of one visit take turns: each starts from what the one before has left. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#visit.turn.then(work)
-    this.#visit.turn = turn.catch(() => {}) // its own caller hears of it
-    return turn
+    return Begun.start(this.#visit, () => inTurn(this.#visit, work))
   }
 
   #flashes(categories: readonly string[]) {

@@ -4,6 +4,7 @@ import type { LifetimePolicy } from './lifetime.ts'
 import type { Operation } from './operations.ts'
 import { apply, isActive, isCreating } from './operations.ts'
 import type { SessionRecord } from './record.ts'
+import { newRecord } from './record.ts'
 import type { RequestSource } from './request.ts'
 import type { Kept } from './vault.ts'
 
@@ -54,10 +55,8 @@ export interface Visit {
   resend: boolean
   /** The headers have left; what needs a cookie is too late. */
   answered: boolean
-  /** The answer was an error, so what the handler left behind is not saved. */
-  discarded: boolean
   lateCheck: NodeJS.Timeout | undefined
-  /** Resolves when the commits that this visit has begun are done. */
+  /** Resolves when all that this visit has begun is done. */
   turn: Promise<unknown>
   /** What the handler began and may not have awaited. */
   begun: Begun<unknown>[]
@@ -86,6 +85,13 @@ export class Begun<T> extends Promise<T> {
     visit.begun.push(begun)
     return begun
   }
+}
+
+/** What is done to one visit takes turns: a logout beside an update would otherwise be half undone by what the update brings back. */
+export function inTurn<T>(visit: Visit, work: () => Promise<T>): Promise<T> {
+  const turn = visit.turn.then(work)
+  visit.turn = turn.catch(() => {}) // its own caller hears of it
+  return turn
 }
 
 /** The data for the handler's hands, where it may change. */
@@ -117,6 +123,14 @@ export function hasChanges(visit: Visit, codec: Codec): boolean {
 export function addOperation(visit: Visit, operation: Operation, now: number, policy: LifetimePolicy): void {
   visit.operations = [...visit.operations, operation]
   visit.record = apply(visit.record, operation, { presented: visit.generation, now, policy })
+}
+
+/** Takes back what has not been committed, so that no later commit takes it along: a login, least of all, whose cookie can no longer leave. */
+export function discard(visit: Visit, codec: Codec, now: number, policy: LifetimePolicy): void {
+  visit.operations = visit.operations.filter((operation) => !isActive(operation))
+  if (visit.standing === 'live') adopt(visit, visit.kept!, now, policy)
+  else visit.record = newRecord(now)
+  if (visit.touched) putData(visit, codec.decode(visit.base))
 }
 
 /** Takes `kept` as what the session is now, and does what this request did again on top of it. */

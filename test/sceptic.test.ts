@@ -1,0 +1,200 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { HeadersSentError, memoryStore, type Session, type Store } from 'holdfast'
+import { describe, expect, it } from 'vitest'
+import { browser, manager } from './helpers/browser.ts'
+
+type Step = 'load' | 'create' | 'update' | 'destroy'
+
+/** A memory store whose operations a test can hold up before they are done, or hold up or let fail after. */
+function steered(
+  steps: { [name in Step]?: () => unknown } = {},
+  before: { [name in Step]?: () => unknown } = {},
+) {
+  const store = memoryStore()
+  const around = (name: Step) => {
+    const real = store[name].bind(store) as (...args: unknown[]) => Promise<unknown>
+    return async (...args: unknown[]) => {
+      await before[name]?.()
+      const result = await real(...args)
+      await steps[name]?.()
+      return result
+    }
+  }
+  const own = {
+    load: around('load'),
+    create: around('create'),
+    update: around('update'),
+    destroy: around('destroy'),
+  }
+  const proxy = new Proxy(store, {
+    get: (target, key) => {
+      if (key in own) return own[key as keyof typeof own]
+      const value: unknown = Reflect.get(target, key)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  }) as Store
+  return { store: proxy, steps }
+}
+
+const _done = () => new Promise((resolve) => setImmediate(resolve))
+
+describe('what a handler does at once', () => {
+  it('a logout beside an update leaves nobody logged in', async () => {
+    const { store, steps } = steered()
+    const { sessions } = manager<{ n?: number }>({ store })
+    const visitor = browser(sessions)
+    await visitor.visit(async (session) => {
+      session.data.n = 1
+      await session.login('ann')
+    })
+    await visitor.visit(async (session) => {
+      steps.update = () => sleep(20)
+      const update = session.update((data) => void (data.n = 2)).catch(() => {})
+      await sleep(5)
+      await session.logout()
+      session.flash('info', 'Signed out')
+      await update
+    })
+    expect(await visitor.visit((session) => [session.userId, session.data])).toEqual([undefined, {}])
+  })
+
+  it('a logout while an update waits in the lane leaves nobody logged in', async () => {
+    const { store, steps } = steered()
+    const { sessions } = manager<{ n?: number; m?: number }>({ store })
+    const visitor = browser(sessions)
+    await visitor.visit(async (session) => {
+      session.data.n = 1
+      await session.login('ann')
+    })
+    steps.update = () => sleep(30)
+    const other = await sessions.open(visitor.header)
+    other.data.m = 1
+    const otherCommit = other.commit()
+    await visitor.visit(async (session) => {
+      const update = session.update((data) => void (data.n = 2)).catch((error) => error as Error)
+      await sleep(5)
+      await session.logout()
+      session.flash('info', 'Signed out')
+      expect(await update).not.toBeInstanceOf(TypeError)
+    })
+    await otherCommit
+    expect(await visitor.visit((session) => [session.userId, session.data])).toEqual([undefined, {}])
+  })
+
+  it('login and commit unawaited before a failure do not cost the client its token', async () => {
+    const { store } = steered({ update: () => sleep(5) })
+    const { sessions } = manager<{ cart?: string[] }>({ store })
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.cart = ['tea']))
+    await visitor.visit(async (session) => {
+      void session.login('ann')
+      void session.commit()
+    }, 500)
+    await sleep(20)
+    expect(await visitor.visit((session) => session.data)).toEqual({ cart: ['tea'] })
+  })
+
+  it('an update begun while the answer is being saved is neither lost nor harmful (first visit)', async () => {
+    const { store } = steered({}, { create: () => sleep(10) })
+    const { sessions } = manager<{ a?: number; n?: number }>({ store })
+    const visitor = browser(sessions)
+    const session = await sessions.open(visitor.header)
+    session.data.a = 1
+    const answer = sessions.commit(session)
+    await sleep(2)
+    const update = session.update((data) => void (data.n = 1))
+    visitor.cookie = (await answer).cookie?.value
+    await update
+    expect(await visitor.visit((again) => again.data)).toEqual({ a: 1, n: 1 })
+    expect((await sessions.all()).sessions).toHaveLength(1)
+  })
+
+  it('a login begun while the answer is being saved is refused or given its cookie', async () => {
+    const { store } = steered({ update: () => sleep(10) })
+    const { sessions } = manager<{ a?: number }>({ store })
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.a = 1))
+    const session = await sessions.open(visitor.header)
+    session.data.a = 2
+    const answer = Promise.resolve(sessions.commit(session))
+    await sleep(2)
+    const login = session.login('ann').then(() => session.commit())
+    const outcome = login.then(
+      () => 'done',
+      (error: unknown) => error,
+    )
+    const { cookie } = await answer
+    if (cookie) visitor.cookie = cookie.value
+    const end = await outcome
+    if (end !== 'done') expect(end).toBeInstanceOf(HeadersSentError)
+    const after = await visitor.visit((again) => [again.userId, again.data.a])
+    expect(after).toEqual([end === 'done' ? 'ann' : undefined, 2])
+  })
+
+  it('what a 500 discarded is not written by a later update, least of all a login without its cookie', async () => {
+    const { sessions } = manager<{ a?: number; n?: number }>()
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.a = 1))
+    let held: Session<{ a?: number; n?: number }> | undefined
+    await visitor.visit(async (session) => {
+      held = session
+      session.data.a = 2
+      await session.login('ann')
+    }, 500)
+    await held!.update((data) => void (data.n = 1)).catch(() => {})
+    const after = await visitor.visit((session) => [session.userId, session.data.a])
+    expect(after).toEqual([undefined, 1])
+  })
+
+  it('two loads of a lazy session at once lose no change', async () => {
+    const { store, steps } = steered()
+    const { sessions } = manager<{ a?: number; n?: number }>({ store })
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.a = 1))
+    const session = await sessions.open(visitor.header, { lazy: true })
+    let loads = 0
+    steps.load = () => sleep(++loads === 1 ? 1 : 15)
+    const second = Promise.all([session.load().then(() => void (session.data.n = 1)), session.load()])
+    await second
+    await sessions.commit(session)
+    expect(await visitor.visit((again) => again.data)).toEqual({ a: 1, n: 1 })
+  })
+
+  it('a login of another user beside a commit takes no data along', async () => {
+    const slow = {
+      '~standard': {
+        version: 1 as const,
+        vendor: 'test',
+        validate: async (value: unknown) => {
+          await sleep(5)
+          return { value: value as { secret?: string } }
+        },
+      },
+    }
+    const { store, steps } = steered()
+    const { sessions } = manager<{ secret?: string }>({ store, schema: slow })
+    const texts: string[] = []
+    steps.create = async () => {
+      for (const [, record] of (await store.scan!(undefined, 9)).items)
+        texts.push(`${record.user} ${record.text}`)
+    }
+    await browser(sessions).visit(async (session) => {
+      await session.login('ann')
+      session.data.secret = 'of ann'
+      void session.commit()
+      void session.login('bob')
+    })
+    expect(texts).toHaveLength(1)
+    expect(texts[0]).not.toMatch(/id:bob.*of ann/s)
+  })
+})
+
+const shared = { items: [] as string[] }
+const _schemaWithDefaults = {
+  '~standard': {
+    version: 1 as const,
+    vendor: 'test',
+    validate: (value: unknown) => ({ value: { cart: shared, ...(value as object) } }),
+    types: undefined as unknown as { input: unknown; output: { cart: { items: string[] }; n?: number } },
+  },
+}
