@@ -18,9 +18,7 @@ export const layers = {
     routes(app, {
       read: async (c) => c.text(String(await floor.read(c.req.header('cookie')))),
       write: async (c) =>
-        c.text(
-          String(await floor.write(c.req.header('cookie'), (cookie) => c.header('Set-Cookie', cookie))),
-        ),
+        c.text(String(await floor.write(c.req.header('cookie'), (cookie) => c.header('Set-Cookie', cookie)))),
     })
   },
 
