@@ -63,6 +63,8 @@ export function startAnew(
   visit.generation = 1
   visit.kept = undefined
   visit.unresolved = undefined
+  // What an earlier commit made due was for the session that is over.
+  if (visit.cookie === 'send') visit.cookie = 'none'
   visit.operations = operations
   visit.record = operations.reduce(
     (record, operation) => apply(record, operation, { presented: 1, now, policy: core.settings.lifetime }),

@@ -189,6 +189,31 @@ describe('what a handler does at once', () => {
   })
 })
 
+describe('cookies', () => {
+  it('a session made and ended by one request gives an answer without a cookie', async () => {
+    const { sessions } = manager<{ n?: number }>()
+    const visitor = browser(sessions)
+    await visitor.visit(async (session) => {
+      session.data.n = 1
+      await session.commit()
+      await session.logout()
+    })
+    expect(visitor.cookie).toBeUndefined()
+  })
+
+  it('verifyStamp after a commit that made a token gives an answer', async () => {
+    const { sessions } = manager<{ n?: number }>()
+    const visitor = browser(sessions)
+    await visitor.visit((session) => session.login('ann', { stamp: 'old' }))
+    const result = await visitor.visit(async (session) => {
+      await session.elevate('mfa')
+      await session.commit()
+      return session.verifyStamp('new')
+    })
+    expect(result).toBe(false)
+  })
+})
+
 const shared = { items: [] as string[] }
 const schemaWithDefaults = {
   '~standard': {
