@@ -1,3 +1,4 @@
+import type { Codec } from './codec.ts'
 import type { Events } from './events.ts'
 import type { Operation } from './operations.ts'
 import { apply } from './operations.ts'
@@ -45,8 +46,16 @@ export function createBackground(events: Events): Background {
 export async function initialData({
   settings: { schema, codec },
 }: Core): Promise<{ data: object; text: string }> {
-  const data = schema ? await validate(schema, {}) : {}
-  return { data, text: codec.encode(data) }
+  return schema ? detached(await validate(schema, {}), codec) : { data: {}, text: codec.encode({}) }
+}
+
+/**
+ * A copy that is this visit's alone. What a schema or `onInvalid` gives may hold constants (zod hands out the very object of a
+ * default), and a handler that adds to them would add to every visitor's session.
+ */
+export function detached(data: object, codec: Codec): { data: object; text: string } {
+  const text = codec.encode(data)
+  return { data: codec.decode(text), text }
 }
 
 /** Makes the visit one to no session at all, which a write turns into a new one. */

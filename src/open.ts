@@ -1,7 +1,7 @@
 import { admit, QUIET_TIME } from './admission.ts'
 import { readCookies } from './cookie.ts'
 import type { Core } from './core.ts'
-import { handleOf, initialData, startAnew } from './core.ts'
+import { detached, handleOf, initialData, startAnew } from './core.ts'
 import { InvalidRecordError } from './errors.ts'
 import { expiry } from './lifetime.ts'
 import { newRecord } from './record.ts'
@@ -130,9 +130,9 @@ export function createOpener(core: Core): Opener {
   async function readData(kept: Kept): Promise<{ data: object; base: string }> {
     const data = decode(kept.data)
     if (!schema) return { data, base: kept.data }
-    const output = await validate(schema, data)
     // What the schema added by itself (a default for a new field) is no change of this request.
-    return { data: output, base: codec.encode(output) }
+    const output = detached(await validate(schema, data), codec)
+    return { data: output.data, base: output.text }
   }
 
   function decode(text: string): object {
@@ -151,8 +151,8 @@ export function createOpener(core: Core): Opener {
     if (typeof onInvalid === 'function' && kept) {
       const repaired = onInvalid(tryDecode(kept.data), error)
       if (repaired !== undefined) {
-        const data = schema ? await validate(schema, repaired) : repaired
-        return admitWith(visit, kept, data, codec.encode(data))
+        const { data, text } = detached(schema ? await validate(schema, repaired) : repaired, codec)
+        return admitWith(visit, kept, data, text)
       }
     }
     return beginNew(visit, 'ended')

@@ -223,3 +223,35 @@ const schemaWithDefaults = {
     types: undefined as unknown as { input: unknown; output: { cart: { items: string[] }; n?: number } },
   },
 }
+
+describe('objects that are not the session’s own', () => {
+  it('a default of the schema is not shared between visitors', async () => {
+    shared.items.length = 0
+    const { sessions } = manager<{ cart: { items: string[] }; n?: number }>({ schema: schemaWithDefaults })
+    await browser(sessions).visit((session) => void session.data.cart.items.push('of ann'))
+    expect(await browser(sessions).visit((session) => session.data)).toEqual({ cart: { items: [] } })
+  })
+
+  it('repaired data of onInvalid is not shared between visitors', async () => {
+    const repaired = { cart: { items: [] as string[] } }
+    const store = memoryStore()
+    const strict = {
+      '~standard': {
+        version: 1 as const,
+        vendor: 'test',
+        validate: (value: unknown) =>
+          (value as { cart?: object }).cart || Object.keys(value as object).length === 0
+            ? { value: value as typeof repaired }
+            : { issues: [{ message: 'no cart' }] },
+      },
+    }
+    const old = manager<{ old?: number }>({ store })
+    const [ann, bob] = [browser(old.sessions), browser(old.sessions)]
+    await ann.visit((session) => void (session.data.old = 1))
+    await bob.visit((session) => void (session.data.old = 1))
+    await old.sessions.close()
+    const { sessions } = manager<typeof repaired>({ store, schema: strict, onInvalid: () => repaired })
+    await browser(sessions, ann.cookie).visit((session) => void session.data.cart.items.push('of ann'))
+    expect(await browser(sessions, bob.cookie).visit((session) => session.data.cart.items)).toEqual([])
+  })
+})
