@@ -356,6 +356,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   async function reload(visit: Visit): Promise<void> {
+    if (visit.unresolved) await resolve(visit)
     if (visit.standing !== 'live') return
     const current = await reloaded(visit, clock())
     if (current === 'gone' || isRetired(visit.generation, current.record)) throw ended(visit)

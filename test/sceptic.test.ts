@@ -255,3 +255,22 @@ describe('objects that are not the session’s own', () => {
     expect(await browser(sessions, bob.cookie).visit((session) => session.data.cart.items)).toEqual([])
   })
 })
+
+describe('merging', () => {
+  it('reload after a write whose answer was lost counts it once', async () => {
+    const { store, steps } = steered()
+    const { sessions } = manager<{ n: number }>({ store, merge: { n: 'sum' } })
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.n = 0))
+    await visitor.visit(async (session) => {
+      session.data.n += 1
+      steps.update = () => {
+        delete steps.update
+        throw new Error('connection reset')
+      }
+      await session.commit().catch(() => {})
+      await session.reload()
+    })
+    expect(await visitor.visit((session) => session.data.n)).toBe(1)
+  })
+})
