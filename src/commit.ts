@@ -232,6 +232,9 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   async function join(visit: Visit, current: Kept, overwritten: Set<string>): Promise<void> {
     if (visit.answered) throw tooLate('log in')
+    const before = visit.kept?.record.user
+    // What an earlier user left was never the base of what this one did.
+    if (before !== undefined && before !== current.record.user) visit.base = (await initialData(core)).text
     visit.operations = visit.operations.filter((operation) => operation.kind !== 'login')
     visit.generation = current.record.generation
     visit.standing = 'live'

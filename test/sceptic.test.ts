@@ -273,4 +273,20 @@ describe('merging', () => {
     })
     expect(await visitor.visit((session) => session.data.n)).toBe(1)
   })
+
+  it('a double click on a login that changes the user takes nothing of the earlier user along', async () => {
+    const { sessions } = manager<{ visits?: number }>({ merge: { visits: 'sum' } })
+    const visitor = browser(sessions)
+    await visitor.visit(async (session) => {
+      session.data.visits = 10
+      await session.login('ann')
+    })
+    const clicks = await Promise.all([sessions.open(visitor.header), sessions.open(visitor.header)])
+    for (const session of clicks) {
+      await session.login('bob')
+      session.data.visits = (session.data.visits ?? 0) + 1
+      visitor.cookie = (await sessions.commit(session)).cookie!.value
+    }
+    expect(await visitor.visit((session) => [session.userId, session.data.visits])).toEqual(['bob', 2])
+  })
 })
