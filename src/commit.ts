@@ -267,8 +267,10 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   async function mergeData(visit: Visit, theirs: object, overwritten: Set<string>): Promise<void> {
-    const merged = merge(codec.decode(visit.base), visit.data, theirs, settings.mergeRules)
-    await check(codec.encode(merged.value), merged.value)
+    const mergeNow = () => merge(codec.decode(visit.base), visit.data, theirs, settings.mergeRules)
+    const candidate = mergeNow().value
+    await check(codec.encode(candidate), candidate)
+    const merged = mergeNow() // again: the handler may have gone on during the check
     putData(visit, merged.value)
     for (const path of merged.overwritten) overwritten.add(path)
   }

@@ -289,4 +289,38 @@ describe('merging', () => {
     }
     expect(await visitor.visit((session) => [session.userId, session.data.visits])).toEqual(['bob', 2])
   })
+
+  it('a change made while a merge is being validated is not lost', async () => {
+    const slowSchema = {
+      '~standard': {
+        version: 1 as const,
+        vendor: 'test',
+        validate: async (value: unknown) => {
+          await sleep(5)
+          return { value: value as { a?: number; b?: number; c: Record<string, number> } }
+        },
+      },
+    }
+    const { sessions } = manager<{ a?: number; b?: number; c: Record<string, number> }>({
+      schema: slowSchema,
+    })
+    const visitor = browser(sessions)
+    await visitor.visit((session) => {
+      session.data.a = 1
+      session.data.c = {}
+    })
+    await visitor.visit(async (session) => {
+      session.data.a = 2
+      await visitor.visit((other) => void (other.data.b = 1))
+      const commit = session.commit()
+      for (let i = 0; i < 20; i++) {
+        session.data.c[`at${i}`] = i
+        await sleep(1)
+      }
+      await commit
+      expect(Object.keys(session.data.c)).toHaveLength(20)
+    })
+    const { c } = await visitor.visit((session) => session.data)
+    expect(Object.keys(c)).toHaveLength(20)
+  })
 })
