@@ -119,7 +119,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const { operations } = visit
     const record = visit.record
     const kept: Kept = { rev: nextRev('0.'), record, data: sent, lastSeen: now }
-    visit.unresolved = { rev: kept.rev, sent, operations }
+    visit.unresolved = { rev: kept.rev, sent, record, operations }
     const isCreated = await vault.create(handle, kept, expiry(record, now, lifetime))
     visit.unresolved = undefined
     if (!isCreated) {
@@ -164,7 +164,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       }
       if (sent !== undefined) await check(sent, visit.data)
       const next = successor(current, record, sent ?? current.data, visit, now)
-      visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, operations }
+      visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations }
       lane.latest = undefined
       const result = await vault.update(
         handleOf(visit),
@@ -323,17 +323,18 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   /** Finds out what became of a write that got no answer: its revision tells. */
   async function resolve(visit: Visit): Promise<void> {
-    const { rev, sent, operations } = visit.unresolved!
+    const { rev, sent, record, operations } = visit.unresolved!
     const found = await vault.load(handleOf(visit), { fresh: true })
     visit.unresolved = undefined
     if (found === undefined || found === 'destroyed') return
     if (found.rev !== rev && !found.record.revs.includes(rev)) return
     const before = visit.standing === 'live' ? visit.kept!.record.generation : 0
     committed(visit, { ...found, rev }, sent, operations)
-    if (visit.standing === 'new' || (operations.some(makesToken) && found.record.generation > before)) {
+    if (visit.standing === 'new' || (operations.some(makesToken) && record.generation > before)) {
       visit.standing = 'live'
-      visit.generation = found.record.generation
-      visit.cookie = 'send'
+      visit.generation = record.generation
+      // Others may have gone on from there: a login or step-up of theirs gives no token to this request.
+      if (!isRetired(record.generation, found.record)) visit.cookie = 'send'
     }
   }
 

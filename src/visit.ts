@@ -48,7 +48,9 @@ export interface Visit {
   /** The handler asked for anything at all about the session, so the answer varies with the cookie. */
   looked: boolean
   /** A write whose outcome is unknown, since its answer was lost. */
-  unresolved: { rev: string; sent: string; operations: readonly Operation[] } | undefined
+  unresolved:
+    | { rev: string; sent: string; record: SessionRecord; operations: readonly Operation[] }
+    | undefined
 
   cookie: 'none' | 'send' | 'clear'
   /** The client's token is right but should be given again: its answer was lost, or an older secret signed it. */

@@ -324,3 +324,28 @@ describe('merging', () => {
     expect(Object.keys(c)).toHaveLength(20)
   })
 })
+
+describe('what nobody may overlook', () => {
+  it('a rotation whose answer was lost does not give a retired request the elevated token', async () => {
+    const { store, steps } = steered()
+    const { sessions, clock } = manager<{ n?: number }>({ store })
+    const visitor = browser(sessions)
+    await visitor.visit((session) => session.login('ann'))
+    clock.now += 600_000
+    const slow = await sessions.open(visitor.header)
+    const other = await sessions.open(visitor.header)
+    steps.update = () => {
+      delete steps.update
+      throw new Error('connection reset')
+    }
+    await slow.rotate()
+    await slow.commit().catch(() => {})
+    await other.elevate('mfa')
+    await sessions.commit(other)
+    const answer = await Promise.resolve()
+      .then(() => sessions.commit(slow))
+      .catch(() => undefined)
+    const token = answer?.cookie?.value
+    if (token) expect(await browser(sessions, token).visit((session) => session.level)).toBeUndefined()
+  })
+})
