@@ -350,7 +350,12 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   #begin<T>(work: () => Promise<T>): Promise<T> {
-    return Begun.start(this.#visit, () => inTurn(this.#visit, work))
+    const { events } = this.#parts.core
+    return Begun.start(
+      this.#visit,
+      () => inTurn(this.#visit, work),
+      (error) => events.emit('error', { operation: 'change after the answer', error }),
+    )
   }
 
   #flashes(categories: readonly string[]) {

@@ -80,11 +80,17 @@ export class Begun<T> extends Promise<T> {
     return super.then(onFulfilled, onRejected)
   }
 
-  /** Starts `work` on behalf of a visit: its answer waits for it, and fails with it if nobody else does. */
-  static start<T>(visit: Visit, work: () => Promise<T>): Begun<T> {
+  /**
+   * Starts `work` on behalf of a visit: its answer waits for it, and fails with it if nobody else does. Once the answer has left,
+   * such a failure is told to `lost`.
+   */
+  static start<T>(visit: Visit, work: () => Promise<T>, lost: (error: unknown) => void): Begun<T> {
     const begun = new Begun<T>((resolve, reject) => void work().then(resolve, reject))
-    Promise.prototype.then.call(begun, undefined, () => {}) // an unobserved failure is the answer's, not the process's
-    visit.begun.push(begun)
+    const isLate = visit.answered
+    Promise.prototype.then.call(begun, undefined, (error) => {
+      if (isLate && !begun.isObserved) lost(error)
+    })
+    if (!isLate) visit.begun.push(begun)
     return begun
   }
 }

@@ -326,6 +326,23 @@ describe('merging', () => {
 })
 
 describe('what nobody may overlook', () => {
+  it('an update that fails after the answer, and that nobody awaits, is an event', async () => {
+    const { store, steps } = steered()
+    const { sessions } = manager<{ n?: number }>({ store })
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.n = 1))
+    const errors: unknown[] = []
+    sessions.on('error', ({ error }) => errors.push(error))
+    const session = await sessions.open(visitor.header)
+    await sessions.commit(session)
+    steps.update = () => {
+      throw new Error('down')
+    }
+    void session.update((data) => void (data.n = 2))
+    await sleep(20)
+    expect(errors).toHaveLength(1)
+  })
+
   it('a rotation whose answer was lost does not give a retired request the elevated token', async () => {
     const { store, steps } = steered()
     const { sessions, clock } = manager<{ n?: number }>({ store })
