@@ -339,24 +339,22 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   async function confirm(visit: Visit): Promise<void> {
-    await lanes.run(handleOf(visit), async (lane) => {
-      const current = newer(lane.latest, visit.kept!)
+    const { kept, generation } = visit
+    if (kept === undefined) return // logged out since
+    const handle = handleOf(visit)
+    await lanes.run(handle, async (lane) => {
+      const current = newer(lane.latest, kept)
       if (current === 'gone') return
       const now = clock()
       const record = apply(
         current.record,
         { kind: 'confirm' },
-        { presented: visit.generation, now, policy: lifetime },
+        { presented: generation, now, policy: lifetime },
       )
       if (record === current.record) return
       const next = successor(current, record, current.data, visit, now)
       lane.latest = undefined
-      const result = await vault.update(
-        handleOf(visit),
-        next,
-        expiry(record, next.lastSeen, lifetime),
-        current.rev,
-      )
+      const result = await vault.update(handle, next, expiry(record, next.lastSeen, lifetime), current.rev)
       if (result === 'ok') lane.latest = next
     })
   }

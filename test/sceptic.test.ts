@@ -365,4 +365,20 @@ describe('what nobody may overlook', () => {
     const token = answer?.cookie?.value
     if (token) expect(await browser(sessions, token).visit((session) => session.level)).toBeUndefined()
   })
+
+  it('a confirmation after a late logout is no error', async () => {
+    const { sessions, clock } = manager()
+    const errors: unknown[] = []
+    sessions.on('error', ({ error }) => errors.push(error))
+    const visitor = browser(sessions)
+    await visitor.visit((session) => session.login('ann'))
+    clock.now += 1_000_000
+    await visitor.visit(() => {})
+    const session = await sessions.open(visitor.header)
+    await sessions.commit(session)
+    await session.logout()
+    await done()
+    await done()
+    expect(errors).toEqual([])
+  })
 })
