@@ -16,7 +16,7 @@ import { validate } from './schema.ts'
 import { keyOf, newId } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { adopt, encodeChanges, handOut, hasChanges, putData } from './visit.ts'
+import { adopt, encodeChanges, handOut, hasChanges, isUse, putData } from './visit.ts'
 
 /** From a visit to the store: what a request changed is written, merged with what others wrote meanwhile. */
 export interface Committer {
@@ -199,7 +199,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   /** This request is a use of the session itself, so it does not expire under its hands for want of use before it began. */
   function isExpired(visit: Visit, { record, lastSeen }: Kept, now: number): boolean {
-    return now >= expiry(record, Math.max(lastSeen, visit.openedAt), lifetime)
+    return now >= expiry(record, isUse(visit) ? Math.max(lastSeen, visit.openedAt) : lastSeen, lifetime)
   }
 
   /** The token is dead. Only a login goes on: in the session that the same login has just made of it, or in a new one. */
@@ -282,9 +282,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   function successor(current: Kept, record: SessionRecord, data: string, visit: Visit, now: number): Kept {
     const revs = [current.rev, ...current.record.revs].slice(0, 3)
-    // A session changed from outside, by its handle, has not been used.
-    const isUse = visit.source !== undefined || visit.id !== undefined
-    const lastSeen = isUse ? Math.max(now, current.lastSeen) : current.lastSeen
+    const lastSeen = isUse(visit) ? Math.max(now, current.lastSeen) : current.lastSeen
     return { rev: nextRev(current.rev), record: { ...record, revs }, data, lastSeen }
   }
 

@@ -12,7 +12,7 @@ import type { VerifiedToken } from './token.ts'
 import { keyOf } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { addOperation, adopt } from './visit.ts'
+import { addOperation, adopt, isUse } from './visit.ts'
 
 /** More cookies of our name than a browser could send by accident; each costs a verification. */
 const MOST_COOKIES = 8
@@ -124,7 +124,7 @@ export function createOpener(core: Core): Opener {
     visit.standing = 'live'
     visit.loaded = true
     adopt(visit, kept, clock(), lifetime)
-    keepAliveForThisRequest(visit, kept)
+    if (isUse(visit)) keepAliveForThisRequest(visit, kept)
   }
 
   async function readData(kept: Kept): Promise<{ data: object; base: string }> {

@@ -141,6 +141,11 @@ export function discard(visit: Visit, codec: Codec, now: number, policy: Lifetim
   if (visit.touched) putData(visit, codec.decode(visit.base))
 }
 
+/** Whether it is the session's own client that visits. What is read or changed from outside, by its handle, has not been used. */
+export function isUse(visit: Visit): boolean {
+  return visit.source !== undefined || visit.id !== undefined
+}
+
 /** Takes `kept` as what the session is now, and does what this request did again on top of it. */
 export function adopt(visit: Visit, kept: Kept, now: number, policy: LifetimePolicy): void {
   visit.kept = kept

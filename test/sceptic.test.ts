@@ -343,6 +343,20 @@ describe('what nobody may overlook', () => {
     expect(errors).toHaveLength(1)
   })
 
+  it('looking at a session by its handle does not keep it alive', async () => {
+    const { sessions, clock } = manager<{ n?: number }>({ lifetime: { idle: '1h' } })
+    const visitor = browser(sessions)
+    const handle = await visitor.visit((session) => {
+      session.data.n = 1
+      return session.handle
+    })
+    clock.now += 3_599_000
+    await sessions.find(handle)
+    await sleep(5)
+    clock.now += 2_000
+    expect(await sessions.find(handle)).toBeUndefined()
+  })
+
   it('a rotation whose answer was lost does not give a retired request the elevated token', async () => {
     const { store, steps } = steered()
     const { sessions, clock } = manager<{ n?: number }>({ store })
