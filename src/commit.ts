@@ -378,6 +378,10 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     } else if (visit.unresolved) {
       await vault.destroy(handleOf(visit), clock() + QUIET_TIME)
     }
+    if (visit.refused) {
+      await vault.destroy(visit.refused, clock() + QUIET_TIME)
+      visit.refused = undefined
+    }
     const initial = await initialData(core)
     startAnew(visit, core, initial.text)
     replaceData(visit, core, initial.text)

@@ -155,7 +155,9 @@ export function createOpener(core: Core): Opener {
         return admitWith(visit, kept, data, text)
       }
     }
-    return beginNew(visit, 'ended')
+    const refused = handleOf(visit)
+    await beginNew(visit, 'ended')
+    visit.refused = refused
   }
 
   function tryDecode(text: string): unknown {
@@ -220,6 +222,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     generation: 1,
     loaded: false,
     standing: 'new',
+    refused: undefined,
     kept: undefined,
     record: newRecord(now),
     operations: [],

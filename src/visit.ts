@@ -33,6 +33,9 @@ export interface Visit {
    */
   standing: 'live' | 'new' | 'quiet'
 
+  /** The session that the token names but whose record is of no use to us: it can be ended, and nothing else. */
+  refused: string | undefined
+
   /** The committed state that `data` and `record` started from. */
   kept: Kept | undefined
   /** `kept.record` with `operations` done. */

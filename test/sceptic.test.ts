@@ -343,6 +343,33 @@ describe('what nobody may overlook', () => {
     expect(errors).toHaveLength(1)
   })
 
+  it('logout ends a session whose record this version cannot read', async () => {
+    const store = memoryStore()
+    const old = manager<{ old?: number }>({ store })
+    const visitor = browser(old.sessions)
+    await visitor.visit(async (session) => {
+      session.data.old = 1
+      await session.login('ann')
+    })
+    await old.sessions.close()
+    const strict = {
+      '~standard': {
+        version: 1 as const,
+        vendor: 'test',
+        validate: (value: unknown) =>
+          'old' in (value as object)
+            ? { issues: [{ message: 'old' }] }
+            : { value: value as Record<string, unknown> },
+      },
+    }
+    const next = manager({ store, schema: strict })
+    const stolen = visitor.cookie
+    await browser(next.sessions, visitor.cookie).visit((session) => session.logout())
+    await next.sessions.close()
+    const rolledBack = manager<{ old?: number }>({ store })
+    expect(await browser(rolledBack.sessions, stolen).visit((session) => session.userId)).toBeUndefined()
+  })
+
   it('looking at a session by its handle does not keep it alive', async () => {
     const { sessions, clock } = manager<{ n?: number }>({ lifetime: { idle: '1h' } })
     const visitor = browser(sessions)
