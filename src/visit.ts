@@ -2,7 +2,7 @@ import type { Codec } from './codec.ts'
 import { collect, graft } from './graft.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import type { Operation } from './operations.ts'
-import { apply, isActive, isCreating } from './operations.ts'
+import { apply, isActive } from './operations.ts'
 import type { SessionRecord } from './record.ts'
 import { newRecord } from './record.ts'
 import type { RequestSource } from './request.ts'
@@ -127,8 +127,10 @@ export function encodeChanges(visit: Visit, codec: Codec): string | undefined {
 
 /** Whether there is something to write. A new session is made by data, a flash message or a login, and by nothing else. */
 export function hasChanges(visit: Visit, codec: Codec): boolean {
-  const makes = visit.standing === 'new' ? isCreating : isActive
-  return visit.operations.some(makes) || encodeChanges(visit, codec) !== undefined
+  const { user, flashes } = visit.record
+  const isDone =
+    visit.standing === 'new' ? user !== undefined || flashes.length > 0 : visit.operations.some(isActive)
+  return isDone || encodeChanges(visit, codec) !== undefined
 }
 
 export function addOperation(visit: Visit, operation: Operation, now: number, policy: LifetimePolicy): void {

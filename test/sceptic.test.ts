@@ -384,6 +384,16 @@ describe('what nobody may overlook', () => {
     expect(await sessions.find(handle)).toBeUndefined()
   })
 
+  it('a message that the same answer shows makes no session', async () => {
+    const { sessions } = manager()
+    const visitor = browser(sessions)
+    await visitor.visit((session) => {
+      session.flash('info', 'Signed out')
+      session.takeFlashes()
+    })
+    expect(visitor.setCookies).toEqual([])
+  })
+
   it('a rotation whose answer was lost does not give a retired request the elevated token', async () => {
     const { store, steps } = steered()
     const { sessions, clock } = manager<{ n?: number }>({ store })
