@@ -122,6 +122,8 @@ export interface SessionParts {
 
 /** For the manager: the visit behind a session. */
 export let visitOf: (session: Session<never> | Session<object>) => Visit
+/** @throws NotLoadedError */
+export let loadedVisitOf: typeof visitOf
 
 export class HeldSession<Data extends object> implements Session<Data> {
   readonly #visit: Visit
@@ -131,6 +133,10 @@ export class HeldSession<Data extends object> implements Session<Data> {
     visitOf = (session) => {
       if (session instanceof HeldSession) return session.#visit
       throw new TypeError('this is not a session that this copy of Holdfast opened')
+    }
+    loadedVisitOf = (session) => {
+      visitOf(session)
+      return (session as HeldSession<object>).#loaded()
     }
   }
 

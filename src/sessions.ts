@@ -18,7 +18,7 @@ import type { RequestSource } from './request.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
 import { recordSeal } from './seal.ts'
 import type { Session } from './session.ts'
-import { HeldSession, visitOf } from './session.ts'
+import { HeldSession, loadedVisitOf, visitOf } from './session.ts'
 import type { Store } from './store.ts'
 import { tokenSigner } from './token.ts'
 import { createVault } from './vault.ts'
@@ -168,8 +168,8 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
       return visit && hold(visit)
     },
     revoke: management.revoke,
-    revokeOthers(session) {
-      const visit = visitOf(session)
+    async revokeOthers(session) {
+      const visit = loadedVisitOf(session)
       return management.revokeOthers(visit.record.user, handleOf(visit))
     },
     revokeAll: management.revokeAll,

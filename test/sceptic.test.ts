@@ -394,6 +394,16 @@ describe('what nobody may overlook', () => {
     expect(visitor.setCookies).toEqual([])
   })
 
+  it('revokeOthers does not pass over a session that is not loaded', async () => {
+    const { sessions } = manager()
+    const [here, there] = [browser(sessions), browser(sessions)]
+    await here.visit((session) => session.login('ann'))
+    await there.visit((session) => session.login('ann'))
+    const session = await sessions.open(here.header, { lazy: true })
+    const outcome = await sessions.revokeOthers(session).catch((error: unknown) => error)
+    if (outcome !== 1) expect(outcome).toBeInstanceOf(NotLoadedError)
+  })
+
   it('a rotation whose answer was lost does not give a retired request the elevated token', async () => {
     const { store, steps } = steered()
     const { sessions, clock } = manager<{ n?: number }>({ store })
