@@ -404,6 +404,12 @@ describe('what nobody may overlook', () => {
     if (outcome !== 1) expect(outcome).toBeInstanceOf(NotLoadedError)
   })
 
+  it('revoke refuses an invalid date', async () => {
+    const { sessions } = manager()
+    await browser(sessions).visit((session) => session.login('ann'))
+    await expect(sessions.revoke({ olderThan: new Date('never') })).rejects.toThrow(TypeError)
+  })
+
   it('a rotation whose answer was lost does not give a retired request the elevated token', async () => {
     const { store, steps } = steered()
     const { sessions, clock } = manager<{ n?: number }>({ store })
