@@ -146,13 +146,11 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   get data(): Data {
-    const visit = this.#loaded()
-    if (visit.answered) this.#parts.answerer.watch(visit)
-    return handOut(visit) as Data
+    return handOut(this.#watched()) as Data
   }
 
   set data(data: Data) {
-    const visit = this.#loaded()
+    const visit = this.#watched()
     handOut(visit)
     visit.data = data
   }
@@ -339,6 +337,12 @@ export class HeldSession<Data extends object> implements Session<Data> {
     const visit = this.#look()
     if (visit.loaded) return visit
     throw new NotLoadedError('this session was opened with lazy: true; call `await session.load()` first')
+  }
+
+  #watched(): Visit {
+    const visit = this.#loaded()
+    if (visit.answered) this.#parts.answerer.watch(visit)
+    return visit
   }
 
   #beforeHeaders(what: string): Visit {

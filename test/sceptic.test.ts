@@ -404,6 +404,19 @@ describe('what nobody may overlook', () => {
     if (outcome !== 1) expect(outcome).toBeInstanceOf(NotLoadedError)
   })
 
+  it('data replaced after the answer and never committed is reported', async () => {
+    const { sessions } = manager<{ n?: number }>()
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.n = 1))
+    let reports = 0
+    sessions.on('uncommitted', () => reports++)
+    const session = await sessions.open(visitor.header)
+    await sessions.commit(session)
+    session.data = { n: 2 }
+    await sleep(1_100)
+    expect(reports).toBe(1)
+  })
+
   it('revoke refuses an invalid date', async () => {
     const { sessions } = manager()
     await browser(sessions).visit((session) => session.login('ann'))
