@@ -63,7 +63,7 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
   stats(): Promise<SessionStats>
   /** Listens to events; the result stops it. */
   on<Name extends keyof SessionEvents>(event: Name, listener: Listener<Name>): () => void
-  /** Finishes background writes, stops sweeping and closes what the store opened. */
+  /** Finishes background writes, stops sweeping and closes what the store opened, unless another manager uses it. */
   close(): Promise<void>
 }
 
@@ -179,8 +179,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     async close() {
       stopSweeping()
       await core.background.idle()
-      await store.close?.()
-      release()
+      if (release()) await store.close?.()
     },
   }
 }
@@ -193,8 +192,11 @@ interface Opened<Data extends object> {
 
 const namesOn = new WeakMap<Store, Set<string>>()
 
-/** Two managers of one name on one store would take each other's sessions for their own. */
-function claimName(store: Store, name: string): () => void {
+/**
+ * Two managers of one name on one store would take each other's sessions for their own. The result gives the name back; true if no
+ * other manager is left on the store.
+ */
+function claimName(store: Store, name: string): () => boolean {
   const names = namesOn.get(store) ?? new Set()
   if (names.has(name)) {
     throw new OptionsError(
@@ -202,5 +204,5 @@ function claimName(store: Store, name: string): () => void {
     )
   }
   namesOn.set(store, names.add(name))
-  return () => void names.delete(name)
+  return () => names.delete(name) && names.size === 0
 }

@@ -404,6 +404,16 @@ describe('what nobody may overlook', () => {
     if (outcome !== 1) expect(outcome).toBeInstanceOf(NotLoadedError)
   })
 
+  it('closing one manager leaves the store of another open', async () => {
+    const store = memoryStore()
+    let isClosed = false
+    Object.assign(store, { close: async () => void (isClosed = true) })
+    const one = manager({ store, name: 'one' })
+    manager({ store, name: 'two' })
+    await one.sessions.close()
+    expect(isClosed).toBe(false)
+  })
+
   it('data replaced after the answer and never committed is reported', async () => {
     const { sessions } = manager<{ n?: number }>()
     const visitor = browser(sessions)
