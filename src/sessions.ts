@@ -23,6 +23,7 @@ import type { Store } from './store.ts'
 import { tokenSigner } from './token.ts'
 import { createVault } from './vault.ts'
 import type { Visit } from './visit.ts'
+import { inTurn } from './visit.ts'
 
 /** The sessions of one application: what `createSessions` makes and adapters are given. */
 export interface Sessions<Data extends object = Record<string, unknown>> {
@@ -127,7 +128,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   function open(source: RequestSource, openOptions?: { lazy?: boolean }): Promise<Session<Data>> {
     if (typeof source !== 'object') return opener.open(source, openOptions).then(hold)
     const known = carriers.get(source)
-    if (known) return known.opening
+    if (known) return openOptions?.lazy ? known.opening : known.opening.then(load)
     const opening = opener.open(source, openOptions).then(
       (visit) => (opened.session = hold(visit)),
       (error) => {
@@ -138,6 +139,13 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     const opened: Opened<Data> = { opening, session: undefined }
     carriers.set(source, opened)
     return opening
+  }
+
+  /** What somebody else may have opened lazily. */
+  async function load(session: Session<Data>): Promise<Session<Data>> {
+    const visit = visitOf(session)
+    if (!visit.loaded) await inTurn(visit, () => opener.load(visit))
+    return session
   }
 
   function hold(visit: Visit): Session<Data> {

@@ -433,6 +433,17 @@ describe('what nobody may overlook', () => {
     await expect(sessions.revoke({ olderThan: new Date('never') })).rejects.toThrow(TypeError)
   })
 
+  it('a request opened lazily by one and loaded by another is loaded', async () => {
+    const { sessions } = manager<{ n?: number }>()
+    const request = new Request('https://example.org/')
+    await sessions.open(request, { lazy: true })
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.n = 1))
+    const second = new Request('https://example.org/', { headers: { cookie: visitor.header! } })
+    await sessions.open(second, { lazy: true })
+    expect((await sessions.open(second)).data).toEqual({ n: 1 })
+  })
+
   it('a rotation whose answer was lost does not give a retired request the elevated token', async () => {
     const { store, steps } = steered()
     const { sessions, clock } = manager<{ n?: number }>({ store })
