@@ -16,7 +16,7 @@ import { validate } from './schema.ts'
 import { keyOf, newId } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { adopt, encodeChanges, handOut, hasChanges, isUse, putData } from './visit.ts'
+import { adopt, encodeChanges, hasChanges, isUse, putData } from './visit.ts'
 
 /** From a visit to the store: what a request changed is written, merged with what others wrote meanwhile. */
 export interface Committer {
@@ -32,8 +32,13 @@ export interface Committer {
   end(visit: Visit): Promise<void>
 }
 
-/** The data with `change` done, and how to take it back if somebody else's commit came first. */
-type Change = { run(): void; undo(): void }
+/** What `update` does, on a copy: if somebody else's commit comes first there is nothing to take back, whatever the handler did meanwhile. */
+interface Change {
+  /** The data with the change done, encoded: what is to be committed. */
+  run(): { text: string; data: object }
+  /** It is committed: brings it into the data that the handler holds. */
+  done(): void
+}
 
 const NO_RULES = compileRules({})
 
@@ -49,35 +54,34 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   async function update<R>(visit: Visit, change: (data: object) => R): Promise<R> {
     if (visit.unresolved) await resolve(visit)
+    visit.touched = true
     let result: R
     let before = ''
-    let after: string | undefined
-    const attempt: Change = {
+    let after = ''
+    await write(visit, {
       run() {
         before = codec.encode(visit.data)
-        try {
-          result = change(handOut(visit))
-          refusePromise(result)
-          after = codec.encode(visit.data)
-        } catch (error) {
-          putData(visit, codec.decode(before))
-          throw error
-        }
+        const data = codec.decode(before)
+        result = change(data)
+        refusePromise(result)
+        after = codec.encode(data)
+        return { text: after, data }
       },
-      undo() {
-        if (after === undefined) return
-        // What the handler changed by itself while the attempt was on its way stays.
-        putData(visit, merge(codec.decode(after), visit.data, codec.decode(before), NO_RULES).value)
-        after = undefined
+      done() {
+        putData(visit, mergeOwn(codec.decode(before), visit.data, codec.decode(after)))
+        before = after
       },
-    }
-    try {
-      await write(visit, attempt)
-    } catch (error) {
-      attempt.undo()
-      throw error
-    }
+    })
     return result!
+  }
+
+  /** What the handler did while its own update was on the way: nobody to refuse it. */
+  function mergeOwn(before: object, mine: object, after: object): object {
+    try {
+      return merge(before, mine, after, settings.mergeRules).value
+    } catch {
+      return merge(before, mine, after, NO_RULES).value
+    }
   }
 
   /** Until it is written, ended or out of time: whatever stands in the store now is the base of the next attempt. */
@@ -110,24 +114,26 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     if (visit.answered) throw tooLate('start a session')
     if (!login && visit.presented === 'none' && withholdsCookies(visit.source)) throw withheld(visit)
 
-    change?.run()
-    if (change && !hasChanges(visit, codec)) return true
-    const sent = codec.encode(visit.data)
-    await check(sent, visit.data)
+    const changed = change?.run()
+    if (changed?.text === visit.base) {
+      change?.done()
+      if (!hasChanges(visit, codec)) return true
+    }
+    const sent = changed?.text ?? codec.encode(visit.data)
     const handle = handleOf(visit)
     const now = clock()
-    const { operations } = visit
-    const record = visit.record
+    const { operations, record } = visit
+    await check(sent, changed?.data ?? visit.data)
     const kept: Kept = { rev: nextRev('0.'), record, data: sent, lastSeen: now }
     visit.unresolved = { rev: kept.rev, sent, record, operations }
     const isCreated = await vault.create(handle, kept, expiry(record, now, lifetime))
     visit.unresolved = undefined
     if (!isCreated) {
-      change?.undo()
       visit.id = newId()
       visit.handle = keyOf(visit.id)
       return false
     }
+    change?.done()
     committed(visit, kept, sent, operations)
     visit.standing = 'live'
     visit.generation = record.generation
@@ -154,15 +160,17 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       }
       if (current.rev !== visit.kept?.rev) await rebase(visit, current, overwritten)
 
-      change?.run()
-      const sent = encodeChanges(visit, codec)
+      const changed = change?.run()
+      const text = changed ? changed.text : encodeChanges(visit, codec)
+      const sent = text === visit.base ? undefined : text
       const { operations } = visit
       const record = applyAll(current.record, operations, visit.generation, now)
       if (sent === undefined && record === current.record) {
+        change?.done()
         visit.operations = []
         return true
       }
-      if (sent !== undefined) await check(sent, visit.data)
+      if (sent !== undefined) await check(sent, changed?.data ?? visit.data)
       const next = successor(current, record, sent ?? current.data, visit, now)
       visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations }
       lane.latest = undefined
@@ -175,11 +183,11 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       visit.unresolved = undefined
       if (result === 'ok') {
         lane.latest = next
+        change?.done()
         committed(visit, next, sent ?? visit.base, operations)
         announce(visit, current.record, record, operations)
         return true
       }
-      change?.undo()
       if (performance.now() >= deadline) {
         throw new ConflictError(
           `session ${handleOf(visit)}: others kept changing it for ${settings.requestDeadline} ms (deadlines.request)`,

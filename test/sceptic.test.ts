@@ -323,6 +323,33 @@ describe('merging', () => {
     const { c } = await visitor.visit((session) => session.data)
     expect(Object.keys(c)).toHaveLength(20)
   })
+
+  it('an update runs once in effect, whatever the handler does meanwhile', async () => {
+    const { sessions } = manager<{ log: string[]; n: number }>({ merge: { n: 'sum' } })
+    const visitor = browser(sessions)
+    await visitor.visit((session) => {
+      session.data.log = ['a']
+      session.data.n = 0
+    })
+    await visitor.visit(async (session) => {
+      await visitor.visit((other) => {
+        other.data.log.push('x')
+        other.data.n += 1
+      })
+      const update = session.update((data) => {
+        data.log.push('u')
+        data.n += 1
+      })
+      // A little later, while the update is on its way to the store.
+      await Promise.resolve()
+      await Promise.resolve()
+      session.data.log.push('h')
+      session.data.n += 1
+      await update
+    })
+    const { log, n } = await visitor.visit((session) => session.data)
+    expect([[...log].sort(), n]).toEqual([['a', 'h', 'u', 'x'], 3])
+  })
 })
 
 describe('what nobody may overlook', () => {
