@@ -254,6 +254,20 @@ describe('objects that are not the session’s own', () => {
     await browser(sessions, ann.cookie).visit((session) => void session.data.cart.items.push('of ann'))
     expect(await browser(sessions, bob.cookie).visit((session) => session.data.cart.items)).toEqual([])
   })
+
+  it.fails('an object that the handler put in keeps its identity over a conflict', async () => {
+    const { sessions } = manager<{ cart?: Record<string, number> }>()
+    const visitor = browser(sessions)
+    await visitor.visit((session) => session.login('ann'))
+    await visitor.visit(async (session) => {
+      const cart: Record<string, number> = {}
+      session.data.cart = cart
+      await visitor.visit((other) => void (other.data.cart = { milk: 1 }))
+      await session.commit()
+      cart.tea = 1
+    })
+    expect(await visitor.visit((session) => session.data.cart)).toEqual({ milk: 1, tea: 1 })
+  })
 })
 
 describe('merging', () => {
@@ -494,6 +508,16 @@ describe('what nobody may overlook', () => {
     if (token) expect(await browser(sessions, token).visit((session) => session.level)).toBeUndefined()
   })
 
+  it.fails('the record does not grow without limit through messages nobody takes', async () => {
+    const { sessions, store } = manager({ maxBytes: 1_000 })
+    const visitor = browser(sessions)
+    for (let i = 0; i < 50; i++) {
+      await visitor.visit((session) => session.flash('info', 'x'.repeat(100))).catch(() => {})
+    }
+    const [[, record] = []] = (await store.scan!(undefined, 1)).items
+    expect(record!.text.length).toBeLessThan(3_000)
+  })
+
   it('a confirmation after a late logout is no error', async () => {
     const { sessions, clock } = manager()
     const errors: unknown[] = []
@@ -508,5 +532,52 @@ describe('what nobody may overlook', () => {
     await done()
     await done()
     expect(errors).toEqual([])
+  })
+})
+
+describe('open', () => {
+  it.fails('logout clears the cookie, also when two came', async () => {
+    const { sessions } = manager()
+    const [one, two] = [browser(sessions), browser(sessions)]
+    await one.visit((session) => session.login('ann'))
+    await two.visit((session) => session.login('ann'))
+    const session = await sessions.open(`${one.header}; ${two.header}`)
+    await session.logout()
+    expect((await sessions.commit(session)).cookie?.value).toBe('')
+  })
+
+  it.fails('a lifetime set before the login of another user holds', async () => {
+    const { sessions } = manager()
+    const visitor = browser(sessions)
+    await visitor.visit((session) => session.login('ann'))
+    await visitor.visit(async (session) => {
+      session.setLifetime({ persistent: true })
+      await session.login('bob')
+    })
+    expect(visitor.setCookies.at(-1)).toContain('Max-Age')
+  })
+
+  it.fails('a logout by a request from before the login does not end the login', async () => {
+    const { sessions } = manager<{ n?: number }>()
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.n = 1))
+    const old = await sessions.open(visitor.header)
+    await visitor.visit((session) => session.login('ann'))
+    await old.logout()
+    await sessions.commit(old)
+    expect(await visitor.visit((session) => session.userId)).toBe('ann')
+  })
+
+  it.fails('a login that joins keeps its level and stamp', async () => {
+    const { sessions } = manager<{ n?: number }>()
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.n = 1))
+    const late = await sessions.open(visitor.header)
+    await visitor.visit((session) => session.login('ann', { stamp: 'old' }))
+    await late.login('ann', { stamp: 'new', level: 'mfa' })
+    const { cookie } = await sessions.commit(late)
+    const joined = browser(sessions, cookie!.value)
+    expect(await joined.visit((session) => session.level)).toBe('mfa')
+    expect(await joined.visit((session) => session.verifyStamp('new'))).toBe(true)
   })
 })
