@@ -122,6 +122,8 @@ export interface SessionParts {
 
 /** For the manager: the visit behind a session. */
 export let visitOf: (session: Session<never> | Session<object>) => Visit
+/** @throws NotLoadedError */
+export let loadedVisitOf: typeof visitOf
 
 export class HeldSession<Data extends object> implements Session<Data> {
   readonly #visit: Visit
@@ -132,6 +134,10 @@ export class HeldSession<Data extends object> implements Session<Data> {
       if (session instanceof HeldSession) return session.#visit
       throw new TypeError('this is not a session that this copy of Holdfast opened')
     }
+    loadedVisitOf = (session) => {
+      visitOf(session)
+      return (session as HeldSession<object>).#loaded()
+    }
   }
 
   constructor(visit: Visit, parts: SessionParts) {
@@ -140,13 +146,11 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   get data(): Data {
-    const visit = this.#loaded()
-    if (visit.answered) this.#parts.answerer.watch(visit)
-    return handOut(visit) as Data
+    return handOut(this.#watched()) as Data
   }
 
   set data(data: Data) {
-    const visit = this.#loaded()
+    const visit = this.#watched()
     handOut(visit)
     visit.data = data
   }
@@ -335,6 +339,12 @@ export class HeldSession<Data extends object> implements Session<Data> {
     throw new NotLoadedError('this session was opened with lazy: true; call `await session.load()` first')
   }
 
+  #watched(): Visit {
+    const visit = this.#loaded()
+    if (visit.answered) this.#parts.answerer.watch(visit)
+    return visit
+  }
+
   #beforeHeaders(what: string): Visit {
     const visit = this.#loaded()
     if (!visit.answered) return visit
@@ -350,7 +360,12 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   #begin<T>(work: () => Promise<T>): Promise<T> {
-    return Begun.start(this.#visit, () => inTurn(this.#visit, work))
+    const { events } = this.#parts.core
+    return Begun.start(
+      this.#visit,
+      () => inTurn(this.#visit, work),
+      (error) => events.emit('error', { operation: 'change after the answer', error }),
+    )
   }
 
   #flashes(categories: readonly string[]) {
