@@ -25,11 +25,12 @@ export type Generations = Pick<
 >
 
 export function admit(presented: number, record: Generations, now: number, grace: number): Verdict {
+  const confirmed = record.confirmedAt !== undefined
   if (presented > record.generation) return AHEAD
   if (isRetired(presented, record)) {
-    return now < record.retiredAt + QUIET_TIME ? QUIET : isOfThisLogin(presented, record) ? REUSE : UNKNOWN
+    if (now < record.retiredAt + QUIET_TIME) return QUIET
+    return confirmed && isOfThisLogin(presented, record) ? REUSE : UNKNOWN
   }
-  const confirmed = record.confirmedAt !== undefined
   if (presented === record.generation) return confirmed ? LIVE : FIRST_USE
   const inGrace = record.confirmedAt === undefined || now < record.confirmedAt + grace
   if (presented === record.generation - 1 && inGrace) {
@@ -48,15 +49,22 @@ export function isOfThisLogin(presented: number, record: Generations): boolean {
   return record.user !== undefined && presented >= record.userSince
 }
 
-/** A token that a login of the same user retired a moment ago: a double click, or a lost answer. Such a login joins the session. */
+/**
+ * A token that was retired a moment ago in a session that is the same user's, by a login (a double click, or a lost answer) or, after
+ * one, by a step-up whose answer was lost. A login with it goes on with that session.
+ */
 export function mayJoin(presented: number, record: Generations, user: string, now: number): boolean {
-  const retiredByLogin = record.retiredBelow === record.userSince
   return (
     record.user === user &&
-    retiredByLogin &&
+    (isRetiredByLogin(record) || isOfThisLogin(presented, record)) &&
     isRetired(presented, record) &&
     now < record.retiredAt + QUIET_TIME
   )
+}
+
+/** Then the current token may be given to the same login again. After a step-up it carries a level that a login does not have. */
+export function isRetiredByLogin(record: Generations): boolean {
+  return record.retiredBelow === record.userSince
 }
 
 const LIVE: Verdict = { as: 'live', confirm: false, resend: false }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { isOfThisLogin, isRetired, mayJoin, QUIET_TIME } from './admission.ts'
+import { isOfThisLogin, isRetired, isRetiredByLogin, mayJoin, QUIET_TIME } from './admission.ts'
 import { checkSize } from './codec.ts'
 import type { Core } from './core.ts'
 import { handleOf, initialData, replaceData, startAnew } from './core.ts'
@@ -232,10 +232,14 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   async function join(visit: Visit, current: Kept, overwritten: Set<string>): Promise<void> {
     if (visit.answered) throw tooLate('log in')
-    visit.operations = visit.operations.filter((operation) => operation.kind !== 'login')
+    const isSameLogin = isRetiredByLogin(current.record)
+    // The first use of the old token is none of the one that it is given now.
+    visit.operations = visit.operations.filter(
+      ({ kind }) => kind !== 'confirm' && !(kind === 'login' && isSameLogin),
+    )
+    if (isSameLogin) visit.cookie = 'send'
     visit.generation = current.record.generation
     visit.standing = 'live'
-    visit.cookie = 'send'
     await rebase(visit, current, overwritten)
   }
 

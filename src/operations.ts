@@ -57,7 +57,10 @@ export function apply(record: SessionRecord, operation: Operation, at: Circumsta
     case 'login':
       return login(record, operation, at)
     case 'elevate':
-      return retireAll({ ...record, level: operation.level, levelUntil: operation.until }, at)
+      return {
+        ...retireAll({ ...record, level: operation.level, levelUntil: operation.until }, at),
+        confirmedAt: undefined,
+      }
     case 'rotate':
       return mayRotate(at.presented, record, at.now, at.policy) ? rotate(record, at) : record
     case 'lifetime': {
