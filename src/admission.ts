@@ -2,7 +2,7 @@ import type { SessionRecord } from './record.ts'
 
 /** How long a retired generation and a destroyed session are met with silence: longer than clocks differ and proxies hold requests back. */
 export const QUIET_TIME = 5 * 60_000
-/** How long an answer with a new token takes at most: an older rotation that nobody has confirmed lost its answer. */
+/** How long after loading a session an answer may still give its token again: by then, a login may have retired it. */
 export const ANSWER_TIME = 5_000
 
 /**
@@ -34,7 +34,7 @@ export function admit(presented: number, record: Generations, now: number, grace
   if (presented === record.generation) return confirmed ? LIVE : FIRST_USE
   const inGrace = record.confirmedAt === undefined || now < record.confirmedAt + grace
   if (presented === record.generation - 1 && inGrace) {
-    return !confirmed && now > record.rotatedAt + ANSWER_TIME ? LOST_ANSWER : LIVE
+    return !confirmed && now >= record.rotatedAt + grace ? LOST_ANSWER : LIVE
   }
   return isOfThisLogin(presented, record) ? REUSE : UNKNOWN
 }
