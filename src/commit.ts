@@ -9,7 +9,7 @@ import { expiry, isCookieChanged } from './lifetime.ts'
 import { compileRules, MergeRejectedError, merge } from './merge.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
-import { apply } from './operations.ts'
+import { apply, concernsTokenOnly } from './operations.ts'
 import type { SessionRecord } from './record.ts'
 import { routeOf, withholdsCookies } from './request.ts'
 import { validate } from './schema.ts'
@@ -150,6 +150,10 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       const now = clock()
       if (current !== 'gone' && isExpired(visit, current, now)) current = await reloaded(visit, now)
       if (current === 'gone' || isRetired(visit.generation, current.record)) {
+        if (change === undefined && isForTokenOnly(visit)) {
+          visit.operations = []
+          return true
+        }
         return afterDeath(visit, current, now, overwritten)
       }
       if (current.rev !== visit.kept?.rev) await rebase(visit, current, overwritten)
@@ -200,6 +204,11 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   /** This request is a use of the session itself, so it does not expire under its hands for want of use before it began. */
   function isExpired(visit: Visit, { record, lastSeen }: Kept, now: number): boolean {
     return now >= expiry(record, Math.max(lastSeen, visit.openedAt), lifetime)
+  }
+
+  /** A rotation that was due and came too late is nothing to fail an answer for. */
+  function isForTokenOnly(visit: Visit): boolean {
+    return visit.operations.every(concernsTokenOnly) && encodeChanges(visit, codec) === undefined
   }
 
   /** The token is dead. Only a login goes on: in the session that the same login has just made of it, or in a new one. */

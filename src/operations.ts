@@ -46,6 +46,11 @@ export function isActive(operation: Operation): boolean {
   return operation.kind !== 'confirm' && operation.kind !== 'advance'
 }
 
+/** Whether the handler loses nothing if it is not done, since the client is to get a newer token anyway, or none. */
+export function concernsTokenOnly({ kind }: Operation): boolean {
+  return kind === 'rotate' || kind === 'renewCookie' || kind === 'confirm' || kind === 'advance'
+}
+
 /** Whether it makes a record where there is none. */
 export function isCreating(operation: Operation): boolean {
   return operation.kind === 'login' || operation.kind === 'flash'
