@@ -242,10 +242,11 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   async function join(visit: Visit, current: Kept, overwritten: Set<string>): Promise<void> {
     if (visit.answered) throw tooLate('log in')
     const isSameLogin = isRetiredByLogin(current.record)
-    // The first use of the old token is none of the one that it is given now.
-    visit.operations = visit.operations.filter(
-      ({ kind }) => kind !== 'confirm' && !(kind === 'login' && isSameLogin),
-    )
+    visit.operations = visit.operations.flatMap((operation): Operation[] => {
+      // The first use of the old token is none of the one that it is given now.
+      if (operation.kind === 'confirm') return []
+      return [operation.kind === 'login' && isSameLogin ? { kind: 'join' } : operation]
+    })
     if (isSameLogin) visit.cookie = 'send'
     visit.generation = current.record.generation
     visit.standing = 'live'

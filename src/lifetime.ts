@@ -43,7 +43,10 @@ export function isTouchDue(
   return now - lastSeen >= Math.min(policy.touchEvery, idle === false ? Number.POSITIVE_INFINITY : idle / 10)
 }
 
-/** Whether a rotation may follow now: the current token is in use, and none before it would still be accepted. */
+/**
+ * Whether a rotation may follow now: the current token is in use, and none before it would still be accepted. After a login that was
+ * clicked twice not either: the second answer may still be on its way, and would put back a token that has had its successor.
+ */
 export function mayRotate(
   presented: number,
   record: SessionRecord,
@@ -52,7 +55,8 @@ export function mayRotate(
 ): boolean {
   if (presented !== record.generation || record.confirmedAt === undefined) return false
   const predecessor = record.generation - 1
-  const isDead = predecessor < 1 || predecessor < record.retiredBelow
+  const isGivenOnce = record.confirmedAt === record.rotatedAt
+  const isDead = predecessor < 1 || (predecessor < record.retiredBelow && isGivenOnce)
   return isDead || now >= record.confirmedAt + policy.grace
 }
 

@@ -16,6 +16,8 @@ export type Operation =
   | { readonly kind: 'renewCookie' }
   /** The first use of the current generation. */
   | { readonly kind: 'confirm' }
+  /** The token of a login was given a second time. */
+  | { readonly kind: 'join' }
   /** The store fell behind a token that we signed. */
   | { readonly kind: 'advance'; readonly generation: number }
 
@@ -84,6 +86,10 @@ export function apply(record: SessionRecord, operation: Operation, at: Circumsta
       return record.generation === at.presented && record.confirmedAt === undefined
         ? { ...record, confirmedAt: at.now }
         : record
+    case 'join':
+      return record.confirmedAt === undefined
+        ? record
+        : { ...record, confirmedAt: Math.max(at.now, record.rotatedAt + 1) }
     case 'advance':
       return record.generation < operation.generation
         ? { ...record, generation: operation.generation, rotatedAt: at.now, confirmedAt: at.now }
