@@ -8,7 +8,7 @@ import { expiry, isCookieChanged } from './lifetime.ts'
 import { compileRules, MergeRejectedError, merge } from './merge.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
-import { apply } from './operations.ts'
+import { apply, concernsTokenOnly } from './operations.ts'
 import type { SessionRecord } from './record.ts'
 import { routeOf, withholdsCookies } from './request.ts'
 import { countOf, nextRev } from './revision.ts'
@@ -156,6 +156,10 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       const now = clock()
       if (current !== 'gone' && isExpired(visit, current, now)) current = await reloaded(visit, now)
       if (current === 'gone' || isRetired(visit.generation, current.record)) {
+        if (change === undefined && isForTokenOnly(visit)) {
+          visit.operations = []
+          return true
+        }
         return afterDeath(visit, current, now, overwritten)
       }
       if (current.rev !== visit.kept?.rev) await rebase(visit, current, overwritten)
@@ -210,6 +214,11 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     return now >= expiry(record, isUse(visit) ? Math.max(lastSeen, visit.openedAt) : lastSeen, lifetime)
   }
 
+  /** A rotation that was due and came too late is nothing to fail an answer for. */
+  function isForTokenOnly(visit: Visit): boolean {
+    return visit.operations.every(concernsTokenOnly) && encodeChanges(visit, codec) === undefined
+  }
+
   /** The token is dead. Only a login goes on: in the session that the same login has just made of it, or in a new one. */
   async function afterDeath(
     visit: Visit,
@@ -244,10 +253,11 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     // What an earlier user left was never the base of what this one did.
     if (before !== undefined && before !== current.record.user) visit.base = (await initialData(core)).text
     const isSameLogin = isRetiredByLogin(current.record)
-    // The first use of the old token is none of the one that it is given now.
-    visit.operations = visit.operations.filter(
-      ({ kind }) => kind !== 'confirm' && !(kind === 'login' && isSameLogin),
-    )
+    visit.operations = visit.operations.flatMap((operation): Operation[] => {
+      // The first use of the old token is none of the one that it is given now.
+      if (operation.kind === 'confirm') return []
+      return [operation.kind === 'login' && isSameLogin ? { kind: 'join' } : operation]
+    })
     if (isSameLogin) visit.cookie = 'send'
     visit.generation = current.record.generation
     visit.standing = 'live'

@@ -109,6 +109,7 @@ export function createOpener(core: Core): Opener {
         visit.kept = kept
         return fallQuiet(visit)
       case 'reuse':
+        if (!fresh) return judge(visit, true)
         await vault.destroy(handle, now + QUIET_TIME)
         events.emit('reuse', { handle, userId: kept.record.user, route: routeOf(visit.source) })
         return fallQuiet(visit)
