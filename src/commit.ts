@@ -2,7 +2,13 @@ import { isOfThisLogin, isRetired, isRetiredByLogin, mayJoin, QUIET_TIME } from 
 import { checkSize } from './codec.ts'
 import type { Core } from './core.ts'
 import { handleOf, initialData, replaceData, startAnew } from './core.ts'
-import { ConflictError, CookieWithheldError, HeadersSentError, SessionEndedError } from './errors.ts'
+import {
+  ConflictError,
+  CookieWithheldError,
+  DataError,
+  HeadersSentError,
+  SessionEndedError,
+} from './errors.ts'
 import { createLanes, type Lane } from './lanes.ts'
 import { expiry, isCookieChanged } from './lifetime.ts'
 import { compileRules, MergeRejectedError, merge } from './merge.ts'
@@ -125,6 +131,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const { operations, record } = visit
     await check(sent, changed?.data ?? visit.data)
     const kept: Kept = { rev: nextRev('0.'), record, data: sent, lastSeen: now }
+    checkFlashes(record)
     visit.unresolved = { rev: kept.rev, sent, record, operations }
     const isCreated = await vault.create(handle, kept, expiry(record, now, lifetime))
     visit.unresolved = undefined
@@ -175,6 +182,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
         return true
       }
       if (sent !== undefined) await check(sent, changed?.data ?? visit.data)
+      checkFlashes(record)
       const next = successor(current, record, sent ?? current.data, visit, now)
       visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations }
       lane.latest = undefined
@@ -252,7 +260,10 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const before = visit.kept?.record.user
     // What an earlier user left was never the base of what this one did.
     if (before !== undefined && before !== current.record.user) visit.base = (await initialData(core)).text
-    const isSameLogin = isRetiredByLogin(current.record)
+    const { record } = current
+    const login = loginOf(visit)
+    const isSameLogin =
+      isRetiredByLogin(record) && record.stamp === login?.stamp && record.level === login?.level
     visit.operations = visit.operations.flatMap((operation): Operation[] => {
       // The first use of the old token is none of the one that it is given now.
       if (operation.kind === 'confirm') return []
@@ -300,6 +311,19 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   function check(text: string, data: object): Promise<object> | undefined {
     checkSize(text, data, settings.maxBytes)
     return schema && validate(schema, data)
+  }
+
+  /** Messages that nobody takes add up. */
+  function checkFlashes({ flashes }: SessionRecord): void {
+    const size = flashes.reduce(
+      (sum, { category, message }) => sum + category.length + message.length + 24,
+      0,
+    )
+    if (size <= settings.maxBytes) return
+    throw new DataError(
+      `${flashes.length} flash messages take about ${size} bytes, over the limit of ${settings.maxBytes} (maxBytes): ` +
+        'show them with takeFlashes()',
+    )
   }
 
   function successor(current: Kept, record: SessionRecord, data: string, visit: Visit, now: number): Kept {
@@ -389,13 +413,15 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   async function end(visit: Visit): Promise<void> {
-    const { kept } = visit
-    const isOurs =
-      visit.standing === 'live' || (kept !== undefined && isOfThisLogin(visit.generation, kept.record))
-    if (kept !== undefined && isOurs) {
+    if (visit.kept !== undefined) {
       const handle = handleOf(visit)
-      await vault.destroy(handle, clock() + QUIET_TIME)
-      events.emit('logout', { handle, userId: kept.record.user })
+      const now = clock()
+      // Since it was opened, somebody may have logged in: that session is not the one which this token names.
+      const current = await reloaded(visit, now)
+      if (current !== 'gone' && isOwn(visit.generation, current.record)) {
+        await vault.destroy(handle, now + QUIET_TIME)
+        events.emit('logout', { handle, userId: current.record.user })
+      }
     } else if (visit.unresolved) {
       await vault.destroy(handleOf(visit), clock() + QUIET_TIME)
     }
@@ -428,6 +454,11 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   return { commit, update, confirm, reload, end }
+}
+
+/** Whether the token is the session's, or was until a step-up of the same login. */
+function isOwn(generation: number, record: SessionRecord): boolean {
+  return !isRetired(generation, record) || isOfThisLogin(generation, record)
 }
 
 function loginOf(visit: Visit): (Operation & { kind: 'login' }) | undefined {

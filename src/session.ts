@@ -197,7 +197,9 @@ export class HeldSession<Data extends object> implements Session<Data> {
       if (options.externalId !== undefined) checkName('externalId', options.externalId)
       const visit = this.#beforeHeaders('log in')
       const { user } = visit.record
-      if (user !== undefined && user !== userId) await this.#forgetUser(visit)
+      const isAnotherUsers = user !== undefined && user !== userId
+      const lifetimes = isAnotherUsers ? visit.operations.filter(({ kind }) => kind === 'lifetime') : []
+      if (isAnotherUsers) await this.#forgetUser(visit)
       this.#do({
         kind: 'login',
         user: userId,
@@ -206,6 +208,8 @@ export class HeldSession<Data extends object> implements Session<Data> {
         stamp: options.stamp === undefined ? undefined : this.#parts.stampOf(options.stamp),
         about: this.#settings.describe?.(visit.source),
       })
+      // What this request said of the lifetime was meant for the login that it makes.
+      for (const lifetime of lifetimes) this.#do(lifetime)
     })
   }
 
@@ -213,7 +217,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
     return this.#begin(async () => {
       const visit = this.#loaded()
       await this.#parts.committer.end(visit)
-      if (visit.presented !== 'none') visit.cookie = 'clear'
+      if (visit.presented !== 'none' || visit.duplicate) visit.cookie = 'clear'
     })
   }
 

@@ -254,20 +254,6 @@ describe('objects that are not the session’s own', () => {
     await browser(sessions, ann.cookie).visit((session) => void session.data.cart.items.push('of ann'))
     expect(await browser(sessions, bob.cookie).visit((session) => session.data.cart.items)).toEqual([])
   })
-
-  it.fails('an object that the handler put in keeps its identity over a conflict', async () => {
-    const { sessions } = manager<{ cart?: Record<string, number> }>()
-    const visitor = browser(sessions)
-    await visitor.visit((session) => session.login('ann'))
-    await visitor.visit(async (session) => {
-      const cart: Record<string, number> = {}
-      session.data.cart = cart
-      await visitor.visit((other) => void (other.data.cart = { milk: 1 }))
-      await session.commit()
-      cart.tea = 1
-    })
-    expect(await visitor.visit((session) => session.data.cart)).toEqual({ milk: 1, tea: 1 })
-  })
 })
 
 describe('merging', () => {
@@ -508,7 +494,7 @@ describe('what nobody may overlook', () => {
     if (token) expect(await browser(sessions, token).visit((session) => session.level)).toBeUndefined()
   })
 
-  it.fails('the record does not grow without limit through messages nobody takes', async () => {
+  it('the record does not grow without limit through messages nobody takes', async () => {
     const { sessions, store } = manager({ maxBytes: 1_000 })
     const visitor = browser(sessions)
     for (let i = 0; i < 50; i++) {
@@ -536,7 +522,7 @@ describe('what nobody may overlook', () => {
 })
 
 describe('open', () => {
-  it.fails('logout clears the cookie, also when two came', async () => {
+  it('logout clears the cookie, also when two came', async () => {
     const { sessions } = manager()
     const [one, two] = [browser(sessions), browser(sessions)]
     await one.visit((session) => session.login('ann'))
@@ -546,7 +532,7 @@ describe('open', () => {
     expect((await sessions.commit(session)).cookie?.value).toBe('')
   })
 
-  it.fails('a lifetime set before the login of another user holds', async () => {
+  it('a lifetime set before the login of another user holds', async () => {
     const { sessions } = manager()
     const visitor = browser(sessions)
     await visitor.visit((session) => session.login('ann'))
@@ -557,7 +543,7 @@ describe('open', () => {
     expect(visitor.setCookies.at(-1)).toContain('Max-Age')
   })
 
-  it.fails('a logout by a request from before the login does not end the login', async () => {
+  it('a logout by a request from before the login does not end the login', async () => {
     const { sessions } = manager<{ n?: number }>()
     const visitor = browser(sessions)
     await visitor.visit((session) => void (session.data.n = 1))
@@ -568,7 +554,7 @@ describe('open', () => {
     expect(await visitor.visit((session) => session.userId)).toBe('ann')
   })
 
-  it.fails('a login that joins keeps its level and stamp', async () => {
+  it('a login that joins keeps its level and stamp', async () => {
     const { sessions } = manager<{ n?: number }>()
     const visitor = browser(sessions)
     await visitor.visit((session) => void (session.data.n = 1))
