@@ -1,28 +1,21 @@
 import { isOfThisLogin, isRetired, isRetiredByLogin, mayJoin, QUIET_TIME } from './admission.ts'
-import { checkSize } from './codec.ts'
 import type { Core } from './core.ts'
 import { handleOf, initialData, replaceData, startAnew } from './core.ts'
-import {
-  ConflictError,
-  CookieWithheldError,
-  DataError,
-  HeadersSentError,
-  SessionEndedError,
-} from './errors.ts'
+import { ConflictError, CookieWithheldError, HeadersSentError, SessionEndedError } from './errors.ts'
 import { createLanes, type Lane } from './lanes.ts'
 import { expiry, isCookieChanged } from './lifetime.ts'
-import { compileRules, MergeRejectedError, merge } from './merge.ts'
+import { compileRules, merge } from './merge.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
 import { apply, concernsTokenOnly } from './operations.ts'
+import { createRebaser } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
 import { routeOf, withholdsCookies } from './request.ts'
 import { countOf, nextRev } from './revision.ts'
-import { validate } from './schema.ts'
 import { keyOf, newId } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { adopt, encodeChanges, hasChanges, isUse, putData } from './visit.ts'
+import { adopt, encodeChanges, hasChanges, isUse, loginOf, putData } from './visit.ts'
 
 /** From a visit to the store: what a request changed is written, merged with what others wrote meanwhile. */
 export interface Committer {
@@ -50,7 +43,8 @@ const NO_RULES = compileRules({})
 
 export function createCommitter(core: Core, opener: Opener): Committer {
   const { settings, vault, events } = core
-  const { clock, codec, schema, lifetime } = settings
+  const { clock, codec, lifetime } = settings
+  const { check, checkFlashes, rebase } = createRebaser(core, opener)
   const lanes = createLanes()
 
   function commit(visit: Visit): Promise<void> | undefined {
@@ -93,24 +87,20 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   /** Until it is written, ended or out of time: whatever stands in the store now is the base of the next attempt. */
   async function write(visit: Visit, change?: Change): Promise<void> {
     const deadline = performance.now() + settings.requestDeadline
-    const overwritten = new Set<string>()
     for (;;) {
       const isDone =
         visit.standing === 'live' || joinable(visit)
-          ? await lanes.run(handleOf(visit), (lane) => replace(visit, lane, deadline, overwritten, change))
+          ? await lanes.run(handleOf(visit), (lane) => replace(visit, lane, deadline, change))
           : await create(visit, change)
       if (isDone) break
     }
-    if (overwritten.size > 0) {
-      events.emit('overwritten', {
-        handle: handleOf(visit),
-        paths: [...overwritten],
-        route: routeOf(visit.source),
-      })
-    }
+    const paths = [...visit.overwritten]
+    visit.overwritten.clear()
+    if (paths.length > 0)
+      events.emit('overwritten', { handle: handleOf(visit), paths, route: routeOf(visit.source) })
   }
 
-  /** @returns false when the id was taken, which only a broken generator of random numbers brings about */
+  /** @returns false when the id was taken: by an earlier attempt whose answer was lost, or by a broken generator of random numbers */
   async function create(visit: Visit, change?: Change): Promise<boolean> {
     const login = loginOf(visit)
     if (visit.standing === 'quiet') {
@@ -151,13 +141,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   /** @returns false when the visit has become one to a new session, or to the session that it joins: go on from there */
-  async function replace(
-    visit: Visit,
-    lane: Lane,
-    deadline: number,
-    overwritten: Set<string>,
-    change?: Change,
-  ): Promise<boolean> {
+  async function replace(visit: Visit, lane: Lane, deadline: number, change?: Change): Promise<boolean> {
     let current = newer(lane.latest, visit.kept!)
     for (let attempt = 0; ; attempt++) {
       const now = clock()
@@ -167,9 +151,9 @@ export function createCommitter(core: Core, opener: Opener): Committer {
           visit.operations = []
           return true
         }
-        return afterDeath(visit, current, now, overwritten)
+        return afterDeath(visit, current, now)
       }
-      if (current.rev !== visit.kept?.rev) await rebase(visit, current, overwritten)
+      if (current.rev !== visit.kept?.rev) await rebase(visit, current)
 
       const changed = change?.run()
       const text = changed ? changed.text : encodeChanges(visit, codec)
@@ -182,8 +166,8 @@ export function createCommitter(core: Core, opener: Opener): Committer {
         return true
       }
       if (sent !== undefined) await check(sent, changed?.data ?? visit.data)
-      checkFlashes(record)
       const next = successor(current, record, sent ?? current.data, visit, now)
+      checkFlashes(record)
       visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations }
       lane.latest = undefined
       const result = await vault.update(
@@ -228,16 +212,11 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   /** The token is dead. Only a login goes on: in the session that the same login has just made of it, or in a new one. */
-  async function afterDeath(
-    visit: Visit,
-    current: Kept | 'gone',
-    now: number,
-    overwritten: Set<string>,
-  ): Promise<boolean> {
+  async function afterDeath(visit: Visit, current: Kept | 'gone', now: number): Promise<boolean> {
     const login = loginOf(visit)
     if (!login) throw ended(visit)
     if (current !== 'gone' && mayJoin(visit.generation, current.record, login.user, now)) {
-      await join(visit, current, overwritten)
+      await join(visit, current)
     } else {
       startAnew(visit, core, (await initialData(core)).text, visit.operations)
     }
@@ -255,7 +234,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     )
   }
 
-  async function join(visit: Visit, current: Kept, overwritten: Set<string>): Promise<void> {
+  async function join(visit: Visit, current: Kept): Promise<void> {
     if (visit.answered) throw tooLate('log in')
     const before = visit.kept?.record.user
     // What an earlier user left was never the base of what this one did.
@@ -272,58 +251,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     if (isSameLogin) visit.cookie = 'send'
     visit.generation = current.record.generation
     visit.standing = 'live'
-    await rebase(visit, current, overwritten)
-  }
-
-  /** Makes `current` the base: what others committed goes into the data, and what this visit changed stays. */
-  async function rebase(visit: Visit, current: Kept, overwritten: Set<string>): Promise<void> {
-    const theirs = await opener.readData(current)
-    const login = loginOf(visit)
-    const isAnotherUsers =
-      login !== undefined && current.record.user !== undefined && current.record.user !== login.user
-    try {
-      if (!isAnotherUsers) await mergeData(visit, theirs.data, overwritten)
-    } catch (cause) {
-      if (cause instanceof MergeRejectedError) {
-        throw new ConflictError(`session ${handleOf(visit)}: another request changed ${cause.path} as well`, {
-          cause,
-        })
-      }
-      throw new ConflictError(
-        `session ${handleOf(visit)}: what two requests made of it together cannot be kept`,
-        { cause },
-      )
-    }
-    visit.touched = true
-    visit.base = theirs.base
-    adopt(visit, current, clock(), lifetime)
-  }
-
-  async function mergeData(visit: Visit, theirs: object, overwritten: Set<string>): Promise<void> {
-    const mergeNow = () => merge(codec.decode(visit.base), visit.data, theirs, settings.mergeRules)
-    const candidate = mergeNow().value
-    await check(codec.encode(candidate), candidate)
-    const merged = mergeNow() // again: the handler may have gone on during the check
-    putData(visit, merged.value)
-    for (const path of merged.overwritten) overwritten.add(path)
-  }
-
-  function check(text: string, data: object): Promise<object> | undefined {
-    checkSize(text, data, settings.maxBytes)
-    return schema && validate(schema, data)
-  }
-
-  /** Messages that nobody takes add up. */
-  function checkFlashes({ flashes }: SessionRecord): void {
-    const size = flashes.reduce(
-      (sum, { category, message }) => sum + category.length + message.length + 24,
-      0,
-    )
-    if (size <= settings.maxBytes) return
-    throw new DataError(
-      `${flashes.length} flash messages take about ${size} bytes, over the limit of ${settings.maxBytes} (maxBytes): ` +
-        'show them with takeFlashes()',
-    )
+    await rebase(visit, current)
   }
 
   function successor(current: Kept, record: SessionRecord, data: string, visit: Visit, now: number): Kept {
@@ -408,8 +336,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const current = await reloaded(visit, clock())
     if (current === 'gone' || isRetired(visit.generation, current.record)) throw ended(visit)
     if (current.rev === visit.kept!.rev) return
-    const overwritten = new Set<string>() // told when it is written
-    await rebase(visit, current, overwritten)
+    await rebase(visit, current)
   }
 
   async function end(visit: Visit): Promise<void> {
@@ -459,10 +386,6 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 /** Whether the token is the session's, or was until a step-up of the same login. */
 function isOwn(generation: number, record: SessionRecord): boolean {
   return !isRetired(generation, record) || isOfThisLogin(generation, record)
-}
-
-function loginOf(visit: Visit): (Operation & { kind: 'login' }) | undefined {
-  return visit.operations.find((operation) => operation.kind === 'login')
 }
 
 /** A lane may lag behind what this visit has loaded; merging onto an older state would take its absences for deletions. */

@@ -246,6 +246,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     touched: false,
     looked: false,
     unresolved: undefined,
+    overwritten: new Set(),
     cookie: 'none',
     resend: false,
     answered: false,

@@ -50,10 +50,13 @@ export interface Visit {
   touched: boolean
   /** The handler asked for anything at all about the session, so the answer varies with the cookie. */
   looked: boolean
-  /** A write whose outcome is unknown, since its answer was lost. */
+  /** A write that is on its way. Still there at the next one, its answer was lost: its revision tells what became of it. */
   unresolved:
     | { rev: string; sent: string; record: SessionRecord; operations: readonly Operation[] }
     | undefined
+
+  /** Paths where this visit replaced what others had set, told once it is committed. */
+  readonly overwritten: Set<string>
 
   cookie: 'none' | 'send' | 'clear'
   /** The client's token is right but should be given again: its answer was lost, or an older secret signed it. */
@@ -103,6 +106,10 @@ export function inTurn<T>(visit: Visit, work: () => Promise<T>): Promise<T> {
   const turn = visit.turn.then(work)
   visit.turn = turn.catch(() => {}) // its own caller hears of it
   return turn
+}
+
+export function loginOf(visit: Visit): (Operation & { kind: 'login' }) | undefined {
+  return visit.operations.find((operation) => operation.kind === 'login')
 }
 
 /** The data for the handler's hands, where it may change. */

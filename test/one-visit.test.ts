@@ -566,4 +566,19 @@ describe('open', () => {
     expect(await joined.visit((session) => session.level)).toBe('mfa')
     expect(await joined.visit((session) => session.verifyStamp('new'))).toBe(true)
   })
+
+  it('what a reload overwrote is told once it is written', async () => {
+    const { sessions } = manager<{ a?: number }>()
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.a = 1))
+    const paths: string[] = []
+    sessions.on('overwritten', (event) => paths.push(...event.paths))
+    await visitor.visit(async (session) => {
+      session.data.a = 2
+      await visitor.visit((other) => void (other.data.a = 3))
+      await session.reload()
+    })
+    expect(await visitor.visit((session) => session.data.a)).toBe(2)
+    expect(paths).toEqual(['a'])
+  })
 })
