@@ -1,8 +1,8 @@
 import { QUIET_TIME } from './admission.ts'
 import type { Core } from './core.ts'
+import type { Duration } from './duration.ts'
+import { duration } from './duration.ts'
 import { expiry } from './lifetime.ts'
-import type { Duration } from './options.ts'
-import { duration } from './options.ts'
 import type { SessionRecord } from './record.ts'
 import type { Kept } from './vault.ts'
 
