@@ -7,7 +7,7 @@ import { handleOf } from './core.ts'
 import { cookieMaxAge, expiry, isCookieRenewalDue, isRotationDue, isTouchDue } from './lifetime.ts'
 import { isPlainHttp, routeOf } from './request.ts'
 import type { Visit } from './visit.ts'
-import { addOperation, hasChanges } from './visit.ts'
+import { addOperation, discard, hasChanges } from './visit.ts'
 
 /** A header that the response must carry: `append` to what is there (Set-Cookie, Vary) or `set` in its place. */
 export type HeaderChange = readonly [name: string, value: string, how: 'append' | 'set']
@@ -38,15 +38,21 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
   let hasWarned = false
 
   function answer(visit: Visit, isDiscarded: boolean): Answer | Promise<Answer> {
+    if (visit.begun.length > 0) {
+      const settled = isDiscarded ? settle(visit).catch(() => {}) : settle(visit)
+      return settled.then(() => answer(visit, isDiscarded))
+    }
     if (isDiscarded) {
-      visit.discarded = true
+      discard(visit, codec, clock(), lifetime)
       return finish(visit)
     }
-    if (visit.begun.length > 0) return settle(visit).then(() => answer(visit, isDiscarded))
     if (!visit.loaded) return finish(visit)
     addWhatIsDue(visit)
-    if (!hasChanges(visit, codec) && !visit.unresolved) return finish(visit)
-    return committer.commit(visit).then(() => finish(visit))
+    const written = committer.commit(visit)
+    if (!written) return finish(visit)
+    visit.turn = written.catch(() => {}) // the answer hears of it
+    // What the handler has begun meanwhile belongs to this answer too.
+    return written.then(() => (visit.begun.length > 0 ? answer(visit, isDiscarded) : finish(visit)))
   }
 
   /** Waits for all that the handler began. What failed without anybody looking is this answer's failure. */
@@ -99,8 +105,7 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
   function cookieFor(visit: Visit): Cookie | undefined {
     const { name, attributes } = settings.cookie
     if (visit.cookie === 'clear') return { name, value: '', attributes: { ...attributes, maxAge: 0 } }
-    const isInTime = clock() - visit.openedAt <= ANSWER_TIME
-    const isResent = visit.resend && visit.standing === 'live' && isInTime
+    const isResent = visit.resend && visit.standing === 'live' && clock() - visit.openedAt <= ANSWER_TIME
     if (visit.cookie === 'none' && !isResent) return undefined
     warnOfPlainHttp(visit)
     const record = visit.kept!.record
@@ -134,14 +139,14 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     if (standing !== 'live' || kept === undefined) return
     const now = clock()
     if (visit.operations.some(({ kind }) => kind === 'confirm')) {
-      background.run('confirm', () => committer.confirm(visit))
+      background.run('confirm', () => committer.confirm(visit, now))
     } else if (isTouchDue(kept.record, kept.lastSeen, now, lifetime)) {
       background.run('touch', () => vault.touch(handleOf(visit), now, expiry(kept.record, now, lifetime)))
     }
   }
 
   function closed(visit: Visit): void {
-    if (visit.loaded && !visit.discarded && isChanged(visit)) {
+    if (visit.loaded && isChanged(visit)) {
       events.emit('uncommitted', { handle: handleOf(visit), route: routeOf(visit.source) })
     }
   }

@@ -21,12 +21,15 @@ export const defaultCodec: Codec = {
     const data: unknown = text[0] === '{' ? JSON.parse(text) : parseRich(text, revivers)
     if (typeof data !== 'object' || data === null) throw new DataError('the stored data is not an object')
     // Nobody's encoder wrote such a key, so the record was tampered with. A look at the text spares the walk.
-    if (MAY_HOLD_PROTO.test(text) && classify(data, 0) === BAD) throw explain(data)
+    if (mayHoldProto(text) && classify(data, 0) === BAD) throw explain(data)
     return data
   },
 }
 
-const MAY_HOLD_PROTO = /__proto__|\\u005f/i
+/** A regular expression would take ten times as long for a megabyte. */
+function mayHoldProto(text: string): boolean {
+  return text.includes('__proto__') || text.includes('\\u005f') || text.includes('\\u005F')
+}
 
 // devalue's own form of a Uint8Array carries the whole buffer behind it, which for a Buffer is Node's shared pool.
 const reducers = {

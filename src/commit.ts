@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { isOfThisLogin, isRetired, isRetiredByLogin, mayJoin, QUIET_TIME } from './admission.ts'
 import { checkSize } from './codec.ts'
 import type { Core } from './core.ts'
@@ -12,28 +11,34 @@ import type { Operation } from './operations.ts'
 import { apply, concernsTokenOnly } from './operations.ts'
 import type { SessionRecord } from './record.ts'
 import { routeOf, withholdsCookies } from './request.ts'
+import { countOf, nextRev } from './revision.ts'
 import { validate } from './schema.ts'
 import { keyOf, newId } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { adopt, encodeChanges, handOut, hasChanges, putData } from './visit.ts'
+import { adopt, encodeChanges, hasChanges, isUse, putData } from './visit.ts'
 
 /** From a visit to the store: what a request changed is written, merged with what others wrote meanwhile. */
 export interface Committer {
-  /** Writes pending changes, if there are any. */
-  commit(visit: Visit): Promise<void>
+  /** Writes pending changes. Nothing at once if there are none. */
+  commit(visit: Visit): Promise<void> | undefined
   /** Runs `change` on the data as it is now and writes the result; again on whatever another commit made of it. */
   update<R>(visit: Visit, change: (data: object) => R): Promise<R>
   /** Notes the first use of the current token, unless somebody else wrote meanwhile: then the next use will do. */
-  confirm(visit: Visit): Promise<void>
+  confirm(visit: Visit, now: number): Promise<void>
   /** Takes over what others committed, and keeps what this visit has changed. */
   reload(visit: Visit): Promise<void>
   /** Ends the session that the client's token names, at once, and makes the visit one to no session. */
   end(visit: Visit): Promise<void>
 }
 
-/** The data with `change` done, and how to take it back if somebody else's commit came first. */
-type Change = { run(): void; undo(): void }
+/** What `update` does, on a copy: if somebody else's commit comes first there is nothing to take back, whatever the handler did meanwhile. */
+interface Change {
+  /** The data with the change done, encoded: what is to be committed. */
+  run(): { text: string; data: object }
+  /** It is committed: brings it into the data that the handler holds. */
+  done(): void
+}
 
 const NO_RULES = compileRules({})
 
@@ -42,42 +47,41 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   const { clock, codec, schema, lifetime } = settings
   const lanes = createLanes()
 
-  async function commit(visit: Visit): Promise<void> {
-    if (visit.unresolved) await resolve(visit)
-    if (hasChanges(visit, codec)) await write(visit)
+  function commit(visit: Visit): Promise<void> | undefined {
+    if (visit.unresolved) return resolve(visit).then(() => commit(visit))
+    return hasChanges(visit, codec) ? write(visit) : undefined
   }
 
   async function update<R>(visit: Visit, change: (data: object) => R): Promise<R> {
     if (visit.unresolved) await resolve(visit)
+    visit.touched = true
     let result: R
     let before = ''
-    let after: string | undefined
-    const attempt: Change = {
+    let after = ''
+    await write(visit, {
       run() {
         before = codec.encode(visit.data)
-        try {
-          result = change(handOut(visit))
-          refusePromise(result)
-          after = codec.encode(visit.data)
-        } catch (error) {
-          putData(visit, codec.decode(before))
-          throw error
-        }
+        const data = codec.decode(before)
+        result = change(data)
+        refusePromise(result)
+        after = codec.encode(data)
+        return { text: after, data }
       },
-      undo() {
-        if (after === undefined) return
-        // What the handler changed by itself while the attempt was on its way stays.
-        putData(visit, merge(codec.decode(after), visit.data, codec.decode(before), NO_RULES).value)
-        after = undefined
+      done() {
+        putData(visit, mergeOwn(codec.decode(before), visit.data, codec.decode(after)))
+        before = after
       },
-    }
-    try {
-      await write(visit, attempt)
-    } catch (error) {
-      attempt.undo()
-      throw error
-    }
+    })
     return result!
+  }
+
+  /** What the handler did while its own update was on the way: nobody to refuse it. */
+  function mergeOwn(before: object, mine: object, after: object): object {
+    try {
+      return merge(before, mine, after, settings.mergeRules).value
+    } catch {
+      return merge(before, mine, after, NO_RULES).value
+    }
   }
 
   /** Until it is written, ended or out of time: whatever stands in the store now is the base of the next attempt. */
@@ -110,24 +114,26 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     if (visit.answered) throw tooLate('start a session')
     if (!login && visit.presented === 'none' && withholdsCookies(visit.source)) throw withheld(visit)
 
-    change?.run()
-    if (change && !hasChanges(visit, codec)) return true
-    const sent = codec.encode(visit.data)
-    await check(sent, visit.data)
+    const changed = change?.run()
+    if (changed?.text === visit.base) {
+      change?.done()
+      if (!hasChanges(visit, codec)) return true
+    }
+    const sent = changed?.text ?? codec.encode(visit.data)
     const handle = handleOf(visit)
     const now = clock()
-    const { operations } = visit
-    const record = visit.record
+    const { operations, record } = visit
+    await check(sent, changed?.data ?? visit.data)
     const kept: Kept = { rev: nextRev('0.'), record, data: sent, lastSeen: now }
-    visit.unresolved = { rev: kept.rev, sent, operations }
+    visit.unresolved = { rev: kept.rev, sent, record, operations }
     const isCreated = await vault.create(handle, kept, expiry(record, now, lifetime))
     visit.unresolved = undefined
     if (!isCreated) {
-      change?.undo()
       visit.id = newId()
       visit.handle = keyOf(visit.id)
       return false
     }
+    change?.done()
     committed(visit, kept, sent, operations)
     visit.standing = 'live'
     visit.generation = record.generation
@@ -159,17 +165,19 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       }
       if (current.rev !== visit.kept?.rev) await rebase(visit, current, overwritten)
 
-      change?.run()
-      const sent = encodeChanges(visit, codec)
+      const changed = change?.run()
+      const text = changed ? changed.text : encodeChanges(visit, codec)
+      const sent = text === visit.base ? undefined : text
       const { operations } = visit
       const record = applyAll(current.record, operations, visit.generation, now)
       if (sent === undefined && record === current.record) {
+        change?.done()
         visit.operations = []
         return true
       }
-      if (sent !== undefined) await check(sent, visit.data)
+      if (sent !== undefined) await check(sent, changed?.data ?? visit.data)
       const next = successor(current, record, sent ?? current.data, visit, now)
-      visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, operations }
+      visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations }
       lane.latest = undefined
       const result = await vault.update(
         handleOf(visit),
@@ -180,11 +188,11 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       visit.unresolved = undefined
       if (result === 'ok') {
         lane.latest = next
+        change?.done()
         committed(visit, next, sent ?? visit.base, operations)
         announce(visit, current.record, record, operations)
         return true
       }
-      change?.undo()
       if (performance.now() >= deadline) {
         throw new ConflictError(
           `session ${handleOf(visit)}: others kept changing it for ${settings.requestDeadline} ms (deadlines.request)`,
@@ -204,7 +212,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   /** This request is a use of the session itself, so it does not expire under its hands for want of use before it began. */
   function isExpired(visit: Visit, { record, lastSeen }: Kept, now: number): boolean {
-    return now >= expiry(record, Math.max(lastSeen, visit.openedAt), lifetime)
+    return now >= expiry(record, isUse(visit) ? Math.max(lastSeen, visit.openedAt) : lastSeen, lifetime)
   }
 
   /** A rotation that was due and came too late is nothing to fail an answer for. */
@@ -247,6 +255,9 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   async function join(visit: Visit, current: Kept, overwritten: Set<string>): Promise<void> {
     if (visit.answered) throw tooLate('log in')
+    const before = visit.kept?.record.user
+    // What an earlier user left was never the base of what this one did.
+    if (before !== undefined && before !== current.record.user) visit.base = (await initialData(core)).text
     const isSameLogin = isRetiredByLogin(current.record)
     visit.operations = visit.operations.flatMap((operation): Operation[] => {
       // The first use of the old token is none of the one that it is given now.
@@ -284,22 +295,22 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   async function mergeData(visit: Visit, theirs: object, overwritten: Set<string>): Promise<void> {
-    const merged = merge(codec.decode(visit.base), visit.data, theirs, settings.mergeRules)
-    await check(codec.encode(merged.value), merged.value)
+    const mergeNow = () => merge(codec.decode(visit.base), visit.data, theirs, settings.mergeRules)
+    const candidate = mergeNow().value
+    await check(codec.encode(candidate), candidate)
+    const merged = mergeNow() // again: the handler may have gone on during the check
     putData(visit, merged.value)
     for (const path of merged.overwritten) overwritten.add(path)
   }
 
-  async function check(text: string, data: object): Promise<void> {
+  function check(text: string, data: object): Promise<object> | undefined {
     checkSize(text, data, settings.maxBytes)
-    if (schema) await validate(schema, data)
+    return schema && validate(schema, data)
   }
 
   function successor(current: Kept, record: SessionRecord, data: string, visit: Visit, now: number): Kept {
     const revs = [current.rev, ...current.record.revs].slice(0, 3)
-    // A session changed from outside, by its handle, has not been used.
-    const isUse = visit.source !== undefined || visit.id !== undefined
-    const lastSeen = isUse ? Math.max(now, current.lastSeen) : current.lastSeen
+    const lastSeen = isUse(visit) ? Math.max(now, current.lastSeen) : current.lastSeen
     return { rev: nextRev(current.rev), record: { ...record, revs }, data, lastSeen }
   }
 
@@ -338,44 +349,43 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   /** Finds out what became of a write that got no answer: its revision tells. */
   async function resolve(visit: Visit): Promise<void> {
-    const { rev, sent, operations } = visit.unresolved!
+    const { rev, sent, record, operations } = visit.unresolved!
     const found = await vault.load(handleOf(visit), { fresh: true })
     visit.unresolved = undefined
     if (found === undefined || found === 'destroyed') return
     if (found.rev !== rev && !found.record.revs.includes(rev)) return
     const before = visit.standing === 'live' ? visit.kept!.record.generation : 0
     committed(visit, { ...found, rev }, sent, operations)
-    if (visit.standing === 'new' || (operations.some(makesToken) && found.record.generation > before)) {
+    if (visit.standing === 'new' || (operations.some(makesToken) && record.generation > before)) {
       visit.standing = 'live'
-      visit.generation = found.record.generation
-      visit.cookie = 'send'
+      visit.generation = record.generation
+      // Others may have gone on from there: a login or step-up of theirs gives no token to this request.
+      if (!isRetired(record.generation, found.record)) visit.cookie = 'send'
     }
   }
 
-  async function confirm(visit: Visit): Promise<void> {
-    await lanes.run(handleOf(visit), async (lane) => {
-      const current = newer(lane.latest, visit.kept!)
+  async function confirm(visit: Visit, now: number): Promise<void> {
+    const { kept, generation } = visit
+    if (kept === undefined) return // logged out since
+    const handle = handleOf(visit)
+    await lanes.run(handle, async (lane) => {
+      const current = newer(lane.latest, kept)
       if (current === 'gone') return
-      const now = clock()
       const record = apply(
         current.record,
         { kind: 'confirm' },
-        { presented: visit.generation, now, policy: lifetime },
+        { presented: generation, now, policy: lifetime },
       )
       if (record === current.record) return
       const next = successor(current, record, current.data, visit, now)
       lane.latest = undefined
-      const result = await vault.update(
-        handleOf(visit),
-        next,
-        expiry(record, next.lastSeen, lifetime),
-        current.rev,
-      )
+      const result = await vault.update(handle, next, expiry(record, next.lastSeen, lifetime), current.rev)
       if (result === 'ok') lane.latest = next
     })
   }
 
   async function reload(visit: Visit): Promise<void> {
+    if (visit.unresolved) await resolve(visit)
     if (visit.standing !== 'live') return
     const current = await reloaded(visit, clock())
     if (current === 'gone' || isRetired(visit.generation, current.record)) throw ended(visit)
@@ -394,6 +404,10 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       events.emit('logout', { handle, userId: kept.record.user })
     } else if (visit.unresolved) {
       await vault.destroy(handleOf(visit), clock() + QUIET_TIME)
+    }
+    if (visit.refused) {
+      await vault.destroy(visit.refused, clock() + QUIET_TIME)
+      visit.refused = undefined
     }
     const initial = await initialData(core)
     startAnew(visit, core, initial.text)
@@ -434,15 +448,6 @@ function newer(latest: Lane['latest'], kept: Kept): Kept | 'gone' {
 
 function makesToken({ kind }: Operation): boolean {
   return kind === 'rotate' || kind === 'login' || kind === 'elevate'
-}
-
-/** Counts, for caches that ask which of two is newer, and is random, since after a failover two writers may count alike. */
-function nextRev(rev: string): string {
-  return `${(countOf(rev) + 1).toString(36)}.${randomBytes(6).toString('base64url')}`
-}
-
-function countOf(rev: string): number {
-  return Number.parseInt(rev, 36) // up to the dot
 }
 
 function refusePromise(result: unknown): void {

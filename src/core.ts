@@ -1,3 +1,5 @@
+import type { Codec } from './codec.ts'
+import { SchemaError } from './errors.ts'
 import type { Events } from './events.ts'
 import type { Operation } from './operations.ts'
 import { apply } from './operations.ts'
@@ -42,11 +44,31 @@ export function createBackground(events: Events): Background {
 }
 
 /** What a new session starts with: the schema's output for `{}`, or nothing. */
-export async function initialData({
-  settings: { schema, codec },
-}: Core): Promise<{ data: object; text: string }> {
-  const data = schema ? await validate(schema, {}) : {}
-  return { data, text: codec.encode(data) }
+export function initialData({ settings: { schema, codec } }: Core): InitialData | Promise<InitialData> {
+  if (!schema) return { data: {}, text: codec.encode({}) }
+  return validate(schema, {}).then(
+    (data) => detached(data, codec),
+    (cause: Error) => {
+      throw new SchemaError(
+        `a new session starts as what the schema makes of {}, so each field needs a default or must be optional: ${cause.message}`,
+        { cause },
+      )
+    },
+  )
+}
+
+export interface InitialData {
+  readonly data: object
+  readonly text: string
+}
+
+/**
+ * A copy that is this visit's alone. What a schema or `onInvalid` gives may hold constants (zod hands out the very object of a
+ * default), and a handler that adds to them would add to every visitor's session.
+ */
+export function detached(data: object, codec: Codec): InitialData {
+  const text = codec.encode(data)
+  return { data: codec.decode(text), text }
 }
 
 /** Makes the visit one to no session at all, which a write turns into a new one. */
@@ -63,6 +85,8 @@ export function startAnew(
   visit.generation = 1
   visit.kept = undefined
   visit.unresolved = undefined
+  // What an earlier commit made due was for the session that is over.
+  if (visit.cookie === 'send') visit.cookie = 'none'
   visit.operations = operations
   visit.record = operations.reduce(
     (record, operation) => apply(record, operation, { presented: 1, now, policy: core.settings.lifetime }),

@@ -9,18 +9,18 @@ export function graft<T extends object>(held: T, wanted: T, own: Set<object>): T
   return graftValue(held, wanted, { own, done: new Set() }) as T
 }
 
-/** All objects in `data`, itself included, that could be patched. */
+/** All objects in `data`, itself included, that could be patched. Not by recursion: a tampered record may be nested without end. */
 export function collect(data: object, into = new Set<object>()): Set<object> {
-  if (into.has(data) || kindOf(data) === undefined) return into
-  into.add(data)
-  const parts =
-    Array.isArray(data) || data instanceof Set
-      ? data
-      : data instanceof Map
-        ? data.values()
-        : Object.values(data)
-  for (const part of parts) if (isObject(part)) collect(part, into)
-  if (data instanceof Map) for (const key of data.keys()) if (isObject(key)) collect(key, into)
+  const waiting: unknown[] = [data]
+  while (waiting.length > 0) {
+    const part = waiting.pop()
+    if (!isObject(part) || into.has(part) || kindOf(part) === undefined) continue
+    into.add(part)
+    if (part instanceof Map) for (const [key, value] of part) waiting.push(key, value)
+    else
+      for (const value of Array.isArray(part) || part instanceof Set ? part : Object.values(part))
+        waiting.push(value)
+  }
   return into
 }
 

@@ -25,8 +25,9 @@ export function createLanes(): Lanes {
       let queue = queues.get(handle)
       if (!queue) queues.set(handle, (queue = { latest: undefined, waiting: 0, tail: Promise.resolve() }))
       const mine = queue
-      const turn = mine.waiting++ === 0 ? work(mine) : mine.tail.then(() => work(mine))
-      mine.tail = turn.catch(() => {}) // its own caller hears of it
+      const start = () => work(mine)
+      const turn = mine.waiting++ === 0 ? start() : mine.tail.then(start, start) // a failure is for its own caller
+      mine.tail = turn
       try {
         return await turn
       } finally {

@@ -138,6 +138,7 @@ export function createManagement({ settings, vault, events, background }: Core):
       const { olderThan } = target
       const before =
         olderThan instanceof Date ? olderThan.getTime() : clock() - duration('olderThan', olderThan)
+      if (Number.isNaN(before)) throw new TypeError('revoke: olderThan is an invalid Date')
       return destroyWhere((record) => (record.authenticatedAt ?? record.createdAt) < before)
     }
     throw new TypeError('revoke: give { handle }, { userId }, { externalId } or { olderThan }')

@@ -1,7 +1,7 @@
 import { admit, QUIET_TIME } from './admission.ts'
 import { readCookies } from './cookie.ts'
 import type { Core } from './core.ts'
-import { handleOf, initialData, startAnew } from './core.ts'
+import { detached, handleOf, initialData, startAnew } from './core.ts'
 import { InvalidRecordError } from './errors.ts'
 import { expiry } from './lifetime.ts'
 import { newRecord } from './record.ts'
@@ -12,7 +12,7 @@ import type { VerifiedToken } from './token.ts'
 import { keyOf } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { addOperation, adopt } from './visit.ts'
+import { addOperation, adopt, isUse } from './visit.ts'
 
 /** More cookies of our name than a browser could send by accident; each costs a verification. */
 const MOST_COOKIES = 8
@@ -24,8 +24,13 @@ export interface Opener {
   load(visit: Visit): Promise<void>
   /** A visit to a session known by its handle, without a client: it can be read and changed, but gets no cookie. */
   find(handle: string): Promise<Visit | undefined>
-  /** The kept state's data, validated and encoded again. @throws InvalidRecordError or SchemaError */
-  readData(kept: Kept): Promise<{ data: object; base: string }>
+  /** The kept state's data; with a schema, validated and encoded again. @throws InvalidRecordError or SchemaError */
+  readData(kept: Kept): ReadData | Promise<ReadData>
+}
+
+export interface ReadData {
+  readonly data: object
+  readonly base: string
 }
 
 export function createOpener(core: Core): Opener {
@@ -43,7 +48,7 @@ export function createOpener(core: Core): Opener {
       visit.generation = token.generation
       visit.presented = 'live'
       visit.resend = token.stale
-      if (!lazy) await load(visit)
+      if (!lazy) await judge(visit, false)
     }
     return visit
   }
@@ -52,7 +57,11 @@ export function createOpener(core: Core): Opener {
     const header = cookieHeader(visit.source)
     if (header === '') return undefined
     const texts = new Set(readCookies(header, settings.cookie.name, MOST_COOKIES))
-    const tokens = [...texts].flatMap((text) => signer.verify(text) ?? [])
+    const tokens: VerifiedToken[] = []
+    for (const text of texts) {
+      const token = signer.verify(text)
+      if (token) tokens.push(token)
+    }
     if (tokens.length > 1) {
       visit.duplicate = true
       events.emit('duplicate', { route: routeOf(visit.source) })
@@ -110,7 +119,7 @@ export function createOpener(core: Core): Opener {
   }
 
   async function enter(visit: Visit, kept: Kept): Promise<void> {
-    let read: { data: object; base: string }
+    let read: ReadData
     try {
       read = await readData(kept)
     } catch (error) {
@@ -125,15 +134,17 @@ export function createOpener(core: Core): Opener {
     visit.standing = 'live'
     visit.loaded = true
     adopt(visit, kept, clock(), lifetime)
-    keepAliveForThisRequest(visit, kept)
+    if (isUse(visit)) keepAliveForThisRequest(visit, kept)
   }
 
-  async function readData(kept: Kept): Promise<{ data: object; base: string }> {
+  function readData(kept: Kept): ReadData | Promise<ReadData> {
     const data = decode(kept.data)
     if (!schema) return { data, base: kept.data }
-    const output = await validate(schema, data)
-    // What the schema added by itself (a default for a new field) is no change of this request.
-    return { data: output, base: codec.encode(output) }
+    // What the schema adds by itself (a default for a new field) is no change of this request.
+    return validate(schema, data).then((output) => {
+      const own = detached(output, codec)
+      return { data: own.data, base: own.text }
+    })
   }
 
   function decode(text: string): object {
@@ -152,11 +163,13 @@ export function createOpener(core: Core): Opener {
     if (typeof onInvalid === 'function' && kept) {
       const repaired = onInvalid(tryDecode(kept.data), error)
       if (repaired !== undefined) {
-        const data = schema ? await validate(schema, repaired) : repaired
-        return admitWith(visit, kept, data, codec.encode(data))
+        const { data, text } = detached(schema ? await validate(schema, repaired) : repaired, codec)
+        return admitWith(visit, kept, data, text)
       }
     }
-    return beginNew(visit, 'ended')
+    const refused = handleOf(visit)
+    await beginNew(visit, 'ended')
+    visit.refused = refused
   }
 
   function tryDecode(text: string): unknown {
@@ -209,6 +222,8 @@ export function createOpener(core: Core): Opener {
 }
 
 const DONE = Promise.resolve()
+/** Stands in until the visit is loaded. */
+const NO_RECORD = newRecord(0)
 
 function newVisit(source: RequestSource, now: number): Visit {
   return {
@@ -221,8 +236,9 @@ function newVisit(source: RequestSource, now: number): Visit {
     generation: 1,
     loaded: false,
     standing: 'new',
+    refused: undefined,
     kept: undefined,
-    record: newRecord(now),
+    record: NO_RECORD,
     operations: [],
     data: {},
     own: undefined,
@@ -233,7 +249,6 @@ function newVisit(source: RequestSource, now: number): Visit {
     cookie: 'none',
     resend: false,
     answered: false,
-    discarded: false,
     lateCheck: undefined,
     turn: DONE,
     begun: [],

@@ -53,11 +53,6 @@ export function concernsTokenOnly({ kind }: Operation): boolean {
   return kind === 'rotate' || kind === 'renewCookie' || kind === 'confirm' || kind === 'advance'
 }
 
-/** Whether it makes a record where there is none. */
-export function isCreating(operation: Operation): boolean {
-  return operation.kind === 'login' || operation.kind === 'flash'
-}
-
 /** The record with the operation done; the same object if it changes nothing. */
 export function apply(record: SessionRecord, operation: Operation, at: Circumstances): SessionRecord {
   switch (operation.kind) {

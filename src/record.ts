@@ -113,7 +113,8 @@ export function formatRecord(record: SessionRecord, data: string): string {
   if (record.flashes.length > 0)
     head.f = record.flashes.map((flash) => [flash.id, flash.category, flash.message])
   if (record.revs.length > 0) head.p = record.revs.join(' ')
-  return `${JSON.stringify(head)}\n${data}`
+  // Joined, not concatenated: that makes one string, where the other is a tree of strings until somebody reads it.
+  return [JSON.stringify(head), data].join('\n')
 }
 
 /** @throws InvalidRecordError when the text is truncated, of an unknown version or not ours at all */

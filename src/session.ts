@@ -11,7 +11,7 @@ import type { Operation } from './operations.ts'
 import type { Duration } from './options.ts'
 import { duration, limit } from './options.ts'
 import type { Presented, Visit } from './visit.ts'
-import { addOperation, Begun, handOut } from './visit.ts'
+import { addOperation, Begun, handOut, inTurn } from './visit.ts'
 
 /**
  * One visitor's session, as a handler holds it. `data` is a plain object: change it as you like, nested or not, and it is saved before
@@ -122,6 +122,8 @@ export interface SessionParts {
 
 /** For the manager: the visit behind a session. */
 export let visitOf: (session: Session<never> | Session<object>) => Visit
+/** @throws NotLoadedError */
+export let loadedVisitOf: typeof visitOf
 
 export class HeldSession<Data extends object> implements Session<Data> {
   readonly #visit: Visit
@@ -132,6 +134,10 @@ export class HeldSession<Data extends object> implements Session<Data> {
       if (session instanceof HeldSession) return session.#visit
       throw new TypeError('this is not a session that this copy of Holdfast opened')
     }
+    loadedVisitOf = (session) => {
+      visitOf(session)
+      return (session as HeldSession<object>).#loaded()
+    }
   }
 
   constructor(visit: Visit, parts: SessionParts) {
@@ -140,13 +146,11 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   get data(): Data {
-    const visit = this.#loaded()
-    if (visit.answered) this.#parts.answerer.watch(visit)
-    return handOut(visit) as Data
+    return handOut(this.#watched()) as Data
   }
 
   set data(data: Data) {
-    const visit = this.#loaded()
+    const visit = this.#watched()
     handOut(visit)
     visit.data = data
   }
@@ -224,17 +228,11 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   update<R>(change: (data: Data) => R extends PromiseLike<unknown> ? never : R): Promise<R> {
-    return this.#begin(() => {
-      const visit = this.#loaded()
-      return this.#inTurn(() => this.#parts.committer.update(visit, change as (data: object) => R))
-    })
+    return this.#begin(() => this.#parts.committer.update(this.#loaded(), change as (data: object) => R))
   }
 
   commit(): Promise<void> {
-    return this.#begin(() => {
-      const visit = this.#look()
-      return this.#inTurn(() => this.#parts.committer.commit(visit))
-    })
+    return this.#begin(async () => this.#parts.committer.commit(this.#look()))
   }
 
   load(): Promise<void> {
@@ -242,10 +240,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   reload(): Promise<void> {
-    return this.#begin(() => {
-      const visit = this.#loaded()
-      return this.#inTurn(() => this.#parts.committer.reload(visit))
-    })
+    return this.#begin(() => this.#parts.committer.reload(this.#loaded()))
   }
 
   elevate(level: string, { ttl }: { ttl?: Duration } = {}): Promise<void> {
@@ -344,6 +339,12 @@ export class HeldSession<Data extends object> implements Session<Data> {
     throw new NotLoadedError('this session was opened with lazy: true; call `await session.load()` first')
   }
 
+  #watched(): Visit {
+    const visit = this.#loaded()
+    if (visit.answered) this.#parts.answerer.watch(visit)
+    return visit
+  }
+
   #beforeHeaders(what: string): Visit {
     const visit = this.#loaded()
     if (!visit.answered) return visit
@@ -359,14 +360,12 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   #begin<T>(work: () => Promise<T>): Promise<T> {
-    return Begun.start(this.#visit, async () => work())
-  }
-
-  /** Commits of one visit take turns: each starts from what the one before has left. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#visit.turn.then(work)
-    this.#visit.turn = turn.catch(() => {}) // its own caller hears of it
-    return turn
+    const { events } = this.#parts.core
+    return Begun.start(
+      this.#visit,
+      () => inTurn(this.#visit, work),
+      (error) => events.emit('error', { operation: 'change after the answer', error }),
+    )
   }
 
   #flashes(categories: readonly string[]) {

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Answer } from './answer.ts'
 import { createAnswerer } from './answer.ts'
+import { carriersOf, createCarriers } from './carriers.ts'
 import { createCommitter } from './commit.ts'
 import type { Core } from './core.ts'
 import { createBackground, handleOf } from './core.ts'
@@ -15,13 +16,14 @@ import type { SessionOptions } from './options.ts'
 import { resolveOptions } from './options.ts'
 import type { RequestSource } from './request.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
-import { recordSeal, unsealed } from './seal.ts'
+import { recordSeal } from './seal.ts'
 import type { Session } from './session.ts'
-import { HeldSession, visitOf } from './session.ts'
+import { HeldSession, loadedVisitOf, visitOf } from './session.ts'
 import type { Store } from './store.ts'
 import { tokenSigner } from './token.ts'
 import { createVault } from './vault.ts'
 import type { Visit } from './visit.ts'
+import { inTurn } from './visit.ts'
 
 /** The sessions of one application: what `createSessions` makes and adapters are given. */
 export interface Sessions<Data extends object = Record<string, unknown>> {
@@ -62,7 +64,7 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
   stats(): Promise<SessionStats>
   /** Listens to events; the result stops it. */
   on<Name extends keyof SessionEvents>(event: Name, listener: Listener<Name>): () => void
-  /** Finishes background writes, stops sweeping and closes what the store opened. */
+  /** Finishes background writes, stops sweeping and closes what the store opened, unless another manager uses it. */
   close(): Promise<void>
 }
 
@@ -98,7 +100,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     store,
     name,
     clock,
-    seal: settings.seal ? recordSeal(secrets, name) : unsealed,
+    seal: settings.seal ? recordSeal(secrets, name) : undefined,
     onInvalid: (handle, error) => events.emit('invalid', { handle, error }),
   })
   const core: Core = {
@@ -114,8 +116,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   const management = createManagement(core)
   const stopSweeping = management.keepSweeping()
 
-  const opened = new WeakMap<object, Promise<Session<Data>>>()
-  const ready = new WeakMap<object, Session<Data>>()
+  const carriers = createCarriers<Opened<Data>>(name)
   const parts = {
     core,
     opener,
@@ -126,15 +127,24 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
 
   function open(source: RequestSource, openOptions?: { lazy?: boolean }): Promise<Session<Data>> {
     if (typeof source !== 'object') return opener.open(source, openOptions).then(hold)
-    const known = opened.get(source)
-    if (known) return known
-    const session = opener.open(source, openOptions).then((visit) => {
-      const held = hold(visit)
-      ready.set(source, held)
-      return held
-    })
-    opened.set(source, session)
-    session.catch(() => opened.delete(source)) // its caller hears of it; the next one may try again
+    const known = carriers.get(source)
+    if (known) return openOptions?.lazy ? known.opening : known.opening.then(load)
+    const opening = opener.open(source, openOptions).then(
+      (visit) => (opened.session = hold(visit)),
+      (error) => {
+        carriers.set(source, undefined) // this caller hears of it; the next one may try again
+        throw error
+      },
+    )
+    const opened: Opened<Data> = { opening, session: undefined }
+    carriers.set(source, opened)
+    return opening
+  }
+
+  /** What somebody else may have opened lazily. */
+  async function load(session: Session<Data>): Promise<Session<Data>> {
+    const visit = visitOf(session)
+    if (!visit.loaded) await inTurn(visit, () => opener.load(visit))
     return session
   }
 
@@ -151,8 +161,8 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     },
     closed: (session) => answerer.closed(visitOf(session)),
     of(request) {
-      for (const known of carriersOf(request)) {
-        const session = ready.get(known)
+      for (const carrier of carriersOf(request)) {
+        const session = carriers.get(carrier)?.session
         if (session) return session
       }
       throw new TypeError(
@@ -166,8 +176,8 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
       return visit && hold(visit)
     },
     revoke: management.revoke,
-    revokeOthers(session) {
-      const visit = visitOf(session)
+    async revokeOthers(session) {
+      const visit = loadedVisitOf(session)
       return management.revokeOthers(visit.record.user, handleOf(visit))
     },
     revokeAll: management.revokeAll,
@@ -177,22 +187,24 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     async close() {
       stopSweeping()
       await core.background.idle()
-      await store.close?.()
-      release()
+      if (release()) await store.close?.()
     },
   }
 }
 
-/** Frameworks wrap Node's or the web's request: `request.raw` in Fastify, `ctx.req` in Koa, `c.req.raw` in Hono. */
-function carriersOf(request: object): object[] {
-  const { raw, req } = request as { raw?: object; req?: { raw?: object } }
-  return [request, raw, req, req?.raw].filter((one) => typeof one === 'object')
+interface Opened<Data extends object> {
+  readonly opening: Promise<Session<Data>>
+  /** Once it is open. */
+  session: Session<Data> | undefined
 }
 
 const namesOn = new WeakMap<Store, Set<string>>()
 
-/** Two managers of one name on one store would take each other's sessions for their own. */
-function claimName(store: Store, name: string): () => void {
+/**
+ * Two managers of one name on one store would take each other's sessions for their own. The result gives the name back; true if no
+ * other manager is left on the store.
+ */
+function claimName(store: Store, name: string): () => boolean {
   const names = namesOn.get(store) ?? new Set()
   if (names.has(name)) {
     throw new OptionsError(
@@ -200,5 +212,5 @@ function claimName(store: Store, name: string): () => void {
     )
   }
   namesOn.set(store, names.add(name))
-  return () => void names.delete(name)
+  return () => names.delete(name) && names.size === 0
 }

@@ -1,4 +1,4 @@
-import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 import { OptionsError } from './errors.ts'
 
 /**
@@ -35,35 +35,36 @@ export const MAX_GENERATION = 2 ** 24 - 1
 
 /** @param secrets the newest first: it signs, all verify. @param name the manager's, so that tokens of one never verify in another */
 export function tokenSigner(secrets: readonly Uint8Array[], name: string): TokenSigner {
-  const keys = secrets.map((secret) => deriveKey(secret, name, 'token'))
+  const tags = secrets.map((secret) => tagger(deriveKey(secret, name, 'token')))
   const prefixes = secrets.map((secret) => {
     const keyId = deriveKey(secret, name, 'key id').subarray(0, 2)
     return Buffer.from([VERSION, ...keyId]).toString('base64url')
   })
-  const byPrefix = new Map(prefixes.map((prefix, i) => [prefix, keys[i]!]))
+  const byPrefix = new Map(prefixes.map((prefix, i) => [prefix, tags[i]!]))
   if (byPrefix.size < secrets.length) {
     throw new OptionsError(
       'secret: two of the secrets have the same key id (equal secrets, or one chance in 65536). Use another one.',
     )
   }
   const newest = prefixes[0]!
+  const newestTag = tags[0]!
 
   return {
     sign({ id, generation }) {
       const body = newest + id + generationText(generation)
-      return body + tag(keys[0]!, body)
+      return body + newestTag(body)
     },
     verify(text) {
       if (text.length !== 64) return undefined
       const prefix = text.slice(0, ID)
-      const key = byPrefix.get(prefix)
-      if (key === undefined || !SHAPE.test(text)) return undefined
-      const expected = tag(key, text.slice(0, TAG))
+      const tag = byPrefix.get(prefix)
+      if (tag === undefined || !SHAPE.test(text)) return undefined
+      const expected = tag(text.slice(0, TAG))
       if (!timingSafeEqual(Buffer.from(text.slice(TAG), 'latin1'), Buffer.from(expected, 'latin1')))
         return undefined
       return {
         id: text.slice(ID, GENERATION),
-        generation: Buffer.from(text.slice(GENERATION, TAG), 'base64url').readUIntBE(0, 3),
+        generation: generationOf(text.slice(GENERATION, TAG)),
         stale: prefix !== newest,
       }
     },
@@ -85,14 +86,39 @@ export function deriveKey(secret: Uint8Array, name: string, purpose: string): Bu
   return Buffer.from(hkdfSync('sha256', secret, '', `holdfast/1/${name}/${purpose}`, 32))
 }
 
-function tag(key: Buffer, body: string): string {
-  return createHmac('sha256', key).update(body).digest('base64url').slice(0, 24)
+const BLOCK = 64
+
+/**
+ * HMAC-SHA256 (RFC 2104) of what stands before the tag, cut to 144 bits. From two hashes in place of `createHmac`, whose object costs
+ * twice the time of the whole sum, and collecting it as much again.
+ */
+function tagger(key: Buffer): (body: string) => string {
+  const inner = Buffer.alloc(BLOCK + TAG, 0x36)
+  const outer = Buffer.alloc(BLOCK + 32, 0x5c)
+  key.forEach((byte, i) => {
+    inner[i]! ^= byte
+    outer[i]! ^= byte
+  })
+  return (body) => {
+    inner.write(body, BLOCK, 'latin1')
+    outer.write(hash('sha256', inner, 'binary'), BLOCK, 'latin1')
+    return hash('sha256', outer, 'base64url').slice(0, 24)
+  }
 }
 
+const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+
+/** The number's three bytes in base64url, which are its four digits to the base 64. */
 function generationText(generation: number): string {
   if (generation > MAX_GENERATION)
     throw new RangeError(`generation ${generation}: a session has at most ${MAX_GENERATION}`)
-  const bytes = Buffer.allocUnsafe(3)
-  bytes.writeUIntBE(generation, 0, 3)
-  return bytes.toString('base64url')
+  let text = ''
+  for (let shift = 18; shift >= 0; shift -= 6) text += DIGITS[(generation >> shift) & 63]
+  return text
+}
+
+function generationOf(text: string): number {
+  let generation = 0
+  for (const digit of text) generation = generation * 64 + DIGITS.indexOf(digit)
+  return generation
 }

@@ -54,7 +54,8 @@ export interface Vault {
 export interface VaultParts {
   readonly store: Store
   readonly name: string
-  readonly seal: Seal
+  /** Absent: texts are kept as they are. */
+  readonly seal: Seal | undefined
   readonly clock: () => number
   /** Told of records in a list that cannot be read; they are left out. */
   readonly onInvalid: (handle: string, error: Error) => void
@@ -66,12 +67,13 @@ export function createVault({ store, name, seal, clock, onInvalid }: VaultParts)
   function pack(handle: string, { rev, record, data, lastSeen }: Kept, expires: number): StoredRecord {
     const user = record.user === undefined ? undefined : prefix + record.user
     const externalId = record.externalId === undefined ? undefined : prefix + record.externalId
-    const text = seal.seal(formatRecord(record, data), bound(handle, { user, externalId }))
-    return { rev, text, user, externalId, lastSeen, expires }
+    const text = formatRecord(record, data)
+    const sealed = seal ? seal.seal(text, bound(handle, { user, externalId })) : text
+    return { rev, text: sealed, user, externalId, lastSeen, expires }
   }
 
   function unpack(handle: string, stored: StoredRecord): Kept {
-    const text = seal.open(stored.text, bound(handle, stored))
+    const text = seal ? seal.open(stored.text, bound(handle, stored)) : stored.text
     const { record, data } = parseRecord(text, {
       user: stored.user?.slice(prefix.length),
       externalId: stored.externalId?.slice(prefix.length),

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import {
   access,
   chmod,
+  chown,
   link,
   mkdtemp,
   readdir,
@@ -229,7 +230,7 @@ describe('trouble with the folder', () => {
     expect(() => fileStore('')).toThrow(/the folder is ""; it must be a path/)
     await writeFile(join(folder, 'file'), '')
     expect(() => fileStore(join(folder, 'file', 'store'))).toThrow(StoreError)
-    expect(() => fileStore(join(folder, 'file', 'store'))).toThrow(/cannot open .*ENOTDIR, there is a file/)
+    expect(() => fileStore(join(folder, 'file', 'store'))).toThrow(/open failed: .*ENOTDIR, there is a file/)
   })
 
   it('when it has gone is an error, not an absent session, and over when it is back', async () => {
@@ -256,21 +257,33 @@ describe('trouble with the folder', () => {
     expect(await store.load('key')).toEqual(made)
   })
 
-  it('that may not be written to is an error that says so, and nothing has changed', async (context) => {
-    // Root may write anywhere.
-    if (process.getuid?.() === 0) context.skip()
+  it('that may not be written to is an error that says so, and nothing has changed', async () => {
     const made = record()
     await store.create('key', made)
     const shard = join(await onlySessionFile(), '..')
-    await chmod(shard, 0o500)
-    try {
+    await asNobodySpecial(async () => {
+      await chmod(shard, 0o500)
       await expect(store.update('key', record(), made.rev)).rejects.toThrow(/EACCES, let the user/)
-    } finally {
       await chmod(shard, 0o700)
-    }
+    })
     expect(await store.load('key')).toEqual(made)
     expect(await files()).toHaveLength(1)
   })
+
+  /** Root may write anywhere, so it becomes somebody else for as long as that takes. */
+  async function asNobodySpecial(work: () => Promise<void>): Promise<void> {
+    if (process.getuid?.() !== 0) return work()
+    const nobody = 65_534
+    for (const path of ['.', ...(await readdir(folder, { recursive: true }))]) {
+      await chown(join(folder, path), nobody, nobody)
+    }
+    process.seteuid!(nobody)
+    try {
+      await work()
+    } finally {
+      process.seteuid!(0)
+    }
+  }
 })
 
 describe('what a dead process left', () => {
@@ -314,6 +327,15 @@ describe('what a dead process left', () => {
     expect(await files()).toHaveLength(1)
   })
 
+  it('after its claim is completed by a fresh load, which then tells what stays', async () => {
+    const second = record({ text: 'second', user: 'ada' })
+    await leave(second, 'claim')
+    expect(await store.load('key')).toEqual(first)
+    expect(await store.load('key', { fresh: true })).toEqual(second)
+    expect(await store.load('key')).toEqual(second)
+    expect(await files()).toHaveLength(2)
+  })
+
   it('after its claim is completed by a sweep', async () => {
     const second = record({ text: 'second', user: 'ada' })
     await leave(second, 'claim')
@@ -335,7 +357,7 @@ describe('what a dead process left', () => {
     const { draft, claim } = await leave(record({ text: 'second' }), 'claim')
     await truncate(draft, 0)
     await store.sweep?.(1, 10)
-    expect(await textOf('key')).toBe('first')
+    expect(await store.load('key', { fresh: true })).toEqual(first)
     const third = record({ text: 'third' })
     expect(await store.update('key', third, first.rev)).toBe('ok')
     expect(await store.touch('key', 2000, NEVER)).toBe(true)
@@ -428,11 +450,11 @@ describe('other processes', () => {
     }
   }
 
-  it('killed 50 times amid their updates lose nothing acknowledged and hold nobody up', async () => {
+  it('killed 51 times amid their updates lose nothing acknowledged and hold nobody up', async () => {
     const acknowledged: Counts = new Map()
     let longest = 0
-    for (let round = 0; round < 25; round++) {
-      const writers = ['a', 'b'].map((name) => startWriter(`${name}${round}`, acknowledged))
+    for (let round = 0; round < 17; round++) {
+      const writers = ['a', 'b', 'c'].map((name) => startWriter(`${name}${round}`, acknowledged))
       await Promise.all(writers.map(({ child }) => once(child, 'message')))
       await sleep(Math.random() * 30)
       for (const { child } of writers) child.kill('SIGKILL')
@@ -446,7 +468,7 @@ describe('other processes', () => {
     expect(longest).toBeLessThan(2000)
     for (const key of keys) {
       const found = await counts(key)
-      expect(found.here).toBe(25)
+      expect(found.here).toBe(17)
       const told = Object.entries(acknowledged.get(key) ?? {})
       expect(told.length).toBeGreaterThan(0)
       for (const [writer, count] of told) {
@@ -454,7 +476,7 @@ describe('other processes', () => {
         expect([count, count + 1]).toContain(found[writer])
       }
     }
-  })
+  }, 60_000)
 
   it('frozen amid their updates for 1.5 s overwrite nothing when they go on', async () => {
     const acknowledged: Counts = new Map()
@@ -477,5 +499,5 @@ describe('other processes', () => {
     for (const key of keys) expect(await counts(key)).toEqual({ here: added, ...acknowledged.get(key) })
     await store.sweep?.(1, 10)
     expect(await files()).toHaveLength(keys.length)
-  })
+  }, 60_000)
 })

@@ -1,3 +1,4 @@
+import { createHmac, hkdfSync } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { keyOf, MAX_GENERATION, newId, tokenSigner } from '../src/token.ts'
@@ -88,4 +89,13 @@ describe('an id', () => {
     expect(keyOf(id)).toMatch(/^[A-Za-z0-9_-]{43}$/)
     expect(keyOf(id)).not.toContain(id.slice(0, 8))
   })
+})
+
+it('the tag is HMAC-SHA256 under a key derived with HKDF', () => {
+  const key = hkdfSync('sha256', secret('a'), '', 'holdfast/1/id/token', 32)
+  for (let generation = 0; generation < 50; generation++) {
+    const text = signer.sign({ id: newId(), generation })
+    const tag = createHmac('sha256', Buffer.from(key)).update(text.slice(0, 40)).digest().subarray(0, 18)
+    expect(text.slice(40)).toBe(tag.toString('base64url'))
+  }
 })

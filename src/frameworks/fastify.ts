@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
-import { applyHeaders } from './apply.ts'
+import { applyHeaders } from './headers.ts'
 
 export interface FastifySessionsOptions<Data extends object> {
   sessions: Sessions<Data>

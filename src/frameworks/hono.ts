@@ -1,5 +1,5 @@
 import type { Sessions } from '../sessions.ts'
-import { applyHeaders } from './apply.ts'
+import { applyHeaders } from './headers.ts'
 
 export interface HonoSessionsOptions {
   /** The variable that holds the session: `c.var.session`. Default: `session`. */

@@ -5,11 +5,13 @@
  * do come through these). The first call asks the gate. If there is something to wait for, that call and what follows is queued,
  * while the response looks as if it had been done; then the calls are made in order, and `writeHead` adds the gate's headers.
  *
- * Informational answers (1xx) are no part of the response and pass at once. What bypasses the response object cannot be held:
- * `res.socket`, `res.stream` of HTTP/2, and the deprecated alias `writeHeader`.
+ * Informational answers (1xx) are no part of the response and pass at once; newer Node refuses them once it has begun, waiting
+ * or not. What bypasses the response object cannot be held: `res.socket`, `res.stream` of HTTP/2, and the deprecated alias
+ * `writeHeader`.
  */
 import type { ServerResponse } from 'node:http'
 import type { HeaderChange } from '../answer.ts'
+import { appended, strengthened } from './headers.ts'
 
 /** What decides when a response may leave, and what it carries. */
 export interface Gate {
@@ -23,7 +25,7 @@ export interface Gate {
   /**
    * The commit failed, or the application's answer turned out not to be one that Node can send. The response is as new (status
    * 200, no headers, nothing written), for the framework's error path to answer, now or later. That answer does not come
-   * through `beforeHeaders` again; it carries what is `stillDue`.
+   * through `beforeHeaders` again; it carries what is `stillDue`, or what a commit that went well had asked for.
    *
    * If the application was still writing, what it goes on to write is dropped: every call while the response still is as new,
    * but for those made in `failed` itself. So an error path that answers later must set a status or a header first.
@@ -227,7 +229,7 @@ class Hold {
     this.dropQueue(error)
     this.source?.unpipe?.(this.res)
     if (!this.res.headersSent) this.renew()
-    this.changes = this.gate.stillDue?.() ?? NONE
+    if (this.changes.length === 0) this.changes = this.gate.stillDue?.() ?? NONE
     const hangUp = (thrown: unknown) => void this.res.destroy(thrown as Error)
     this.isInFailed = true
     try {
@@ -250,7 +252,8 @@ class Hold {
     this.patch()
     const { sendDate } = res
     for (const name of res.getHeaderNames()) res.removeHeader(name)
-    res.sendDate = sendDate // removing a Date header turned it off
+    // Node makes none of these by itself once they have been removed.
+    Object.assign(res, { sendDate, _removedContLen: false, _removedTE: false, _removedConnection: false })
     res.addTrailers({})
     res.statusCode = 200
     if (ownValue(res, 'statusMessage')) res.statusMessage = ''
@@ -383,8 +386,6 @@ function merge(name: string, present: unknown[], value: string, how: 'append' | 
     .filter((line) => line !== undefined)
     .map(String)
   if (name.toLowerCase() === 'set-cookie') return lines.includes(value) ? lines : [...lines, value]
-  const list = lines.join(', ')
-  const items = list.split(',').map((item) => item.trim().toLowerCase())
-  if (items.includes(value.toLowerCase()) || (how === 'append' && items.includes('*'))) return list
-  return how === 'append' && list !== '' ? `${list}, ${value}` : value
+  const list = lines.length === 0 ? undefined : lines.join(', ')
+  return how === 'append' ? appended(list, value) : strengthened(list, value)
 }

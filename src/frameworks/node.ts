@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Answer } from '../answer.ts'
 import { HoldfastError } from '../errors.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
@@ -66,8 +65,10 @@ export async function openOnNode<Data extends object>(
       return answer instanceof Promise ? answer.then(({ headers }) => headers) : answer.headers
     },
     failed: fail,
-    // Discarding waits for nothing, so this is an answer and no promise.
-    stillDue: () => (sessions.commit(session, { discard: true }) as Answer).headers,
+    stillDue() {
+      const answer = sessions.commit(session, { discard: true })
+      return answer instanceof Promise ? [] : answer.headers // a promise only if the handler goes on after its own answer
+    },
     closed: () => sessions.closed(session),
   })
   return session

@@ -1,7 +1,7 @@
 import type { HeaderChange } from '../answer.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
-import { applyHeaders } from './apply.ts'
+import { applyHeaders } from './headers.ts'
 
 /** A handler that is given the request's session. What else the framework passes comes behind it. */
 export type SessionHandler<Data extends object, Rest extends unknown[]> = (

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import type {
+  LoadOptions,
   Page,
   SessionIndex,
   Store,
@@ -84,9 +85,10 @@ class FileStore implements Store {
     }
   }
 
-  load(key: string): Promise<StoredRecord | Tombstone | undefined> {
+  load(key: string, { fresh }: LoadOptions = {}): Promise<StoredRecord | Tombstone | undefined> {
     return this.#run('load', async () => {
-      const found = await this.#files.readIntact(nameFor(key))
+      const name = nameFor(key)
+      const found = await (fresh ? this.#files.readSettled(name) : this.#files.readIntact(name))
       if (isLive(found)) return found.record
       return found && { destroyedUntil: found.destroyedUntil }
     })
@@ -267,8 +269,9 @@ class FileStore implements Store {
   #explain(operation: string, error: unknown): unknown {
     if (!(error instanceof Error) || !('code' in error || error instanceof DamagedFileError)) return error
     const file = 'path' in error ? relative(this.#folder, String(error.path)) : ''
-    const message = `The file store cannot ${operation} (${file || 'in its folder'}): ${reasonAndCure(error)}`
-    return new StoreError(this.name, operation, message, { cause: error })
+    return new StoreError(this.name, operation, `${file || 'its folder'}: ${reasonAndCure(error)}`, {
+      cause: error,
+    })
   }
 }
 

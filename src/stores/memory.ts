@@ -21,7 +21,7 @@ export interface MemoryStoreOptions {
  * Keeps sessions in this process: for one process that may forget everybody when it ends, and for tests.
  *
  * Bounded, and never at the cost of a live session: when it is full, `create` collects what has expired, at most once a
- * second, and throws a `StoreFullError` if there is no room then. A session costs some 200 bytes beside its key and text, and 100 more with
+ * second, and throws a `StoreFullError` if there is no room then. A session costs some 180 bytes beside its key and text, and 80 more with
  * a user. It starts no timer: expired sessions go when `sweep` is called.
  *
  * @example
@@ -93,7 +93,7 @@ class MemoryStore implements Store {
       if (shard.kept.has(key)) return false
       if (this.#size >= this.#maxSessions) throw new StoreFullError(this.#maxSessions)
     }
-    shard.put(key, copy(record))
+    shard.put(key, copy(joined(record)))
     this.#size++
     return true
   }
@@ -103,7 +103,7 @@ class MemoryStore implements Store {
     const found = shard.record(key)
     if (found === undefined) return 'gone'
     if (found.rev !== expectedRev) return 'conflict'
-    shard.put(key, copy(record))
+    shard.put(key, copy(joined(record)))
     return 'ok'
   }
 
@@ -294,6 +294,12 @@ class Slice {
 function copy(record: StoredRecord, lastSeen = record.lastSeen, expires = record.expires): StoredRecord {
   const { rev, text, user, externalId } = record
   return { rev, text, user, externalId, lastSeen, expires }
+}
+
+/** V8 keeps a concatenated string in pieces, at two to three times the bytes, until a character of it is read. */
+function joined(record: StoredRecord): StoredRecord {
+  for (const text of [record.rev, record.text, record.user, record.externalId]) text?.charCodeAt(0)
+  return record
 }
 
 /** FNV-1a, over the whole key: ours end in random characters, but others' need not. */

@@ -18,12 +18,12 @@ export function manager<Data extends object = Record<string, unknown>>(options: 
 }
 
 /** A visitor's cookie jar, without a server in between. */
-export function browser<Data extends object>(sessions: Sessions<Data>, cookie?: string) {
+export function browser<Data extends object>(sessions: Sessions<Data>, cookie?: string, name = '__Host-id') {
   const jar = {
     cookie,
     setCookies: [] as string[],
     get header() {
-      return jar.cookie === undefined ? undefined : `__Host-id=${jar.cookie}`
+      return jar.cookie === undefined ? undefined : `${name}=${jar.cookie}`
     },
     async visit<R>(handler: (session: Session<Data>) => R | Promise<R>, status = 200): Promise<R> {
       const session = await sessions.open(jar.header)

@@ -1,5 +1,6 @@
 import { access, type FileHandle, link, open, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   FILE_MODE,
   hasCode,
@@ -26,6 +27,9 @@ const NO_STATE = 'none'
 
 /** No process is stopped for so long between two steps, and goes on then. */
 const DRAFT_KEPT_MS = 60 * 60_000
+
+/** Most claimants are alive and about to finish. Two at the same work would slow each other down. */
+const CLAIMANT_FIRST_MS = 5
 
 /** Every file system knows times up to this one (the year 2100), and none needs later ones. */
 const LATEST_FILE_TIME = 4_102_444_800_000
@@ -82,6 +86,16 @@ export class SessionFiles {
     const found = await this.read(name)
     if (isDamaged(found)) throw new DamagedFileError(this.#path(name), found)
     return found
+  }
+
+  /** As `readIntact`, with what another process, dead or alive, has decided and not finished. */
+  async readSettled(name: string): Promise<State | undefined> {
+    const found = await this.readIntact(name)
+    if (found === undefined) return undefined
+    for (let voidOnes = 0; ; voidOnes++) {
+      const helped = await this.#help(name, found.id, this.#claimPath(name, found.id, voidOnes))
+      if (helped !== 'void') return this.readIntact(name)
+    }
   }
 
   async isThere(name: string): Promise<boolean> {
@@ -176,7 +190,7 @@ export class SessionFiles {
   /** The claim, if it could be made. */
   async #claim(name: string, id: string, draft: string): Promise<string | undefined> {
     for (let voidOnes = 0; ; voidOnes++) {
-      const claim = this.#path(`${name}${SEPARATOR}${id}${voidOnes === 0 ? '' : `.${voidOnes}`}`)
+      const claim = this.#claimPath(name, id, voidOnes)
       try {
         await link(draft, claim)
         return claim
@@ -185,6 +199,7 @@ export class SessionFiles {
         if (hasCode(error, 'ENOENT')) return undefined
         if (!hasCode(error, 'EEXIST')) throw error
       }
+      await sleep(CLAIMANT_FIRST_MS)
       if ((await this.#help(name, id, claim)) !== 'void') return undefined
     }
   }
@@ -229,6 +244,10 @@ export class SessionFiles {
 
   #path(file: string): string {
     return join(this.#root, shardOf(file), file)
+  }
+
+  #claimPath(name: string, id: string, voidOnes: number): string {
+    return this.#path([name, voidOnes === 0 ? id : `${id}.${voidOnes}`].join(SEPARATOR))
   }
 
   #draftPath(name: string, from: string, to: string): string {

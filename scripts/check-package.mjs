@@ -1,0 +1,50 @@
+// Checks the package as users get it: what npm packs, installed into an empty project with no optional peer, on this Node.
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const work = mkdtempSync(join(tmpdir(), 'holdfast-package-'))
+const run = (command, args, cwd) =>
+  execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+
+try {
+  const [{ filename, size, files }] = JSON.parse(
+    run('npm', ['pack', '--json', '--pack-destination', work], root).replace(/^[^[]*/, ''),
+  )
+  const tarball = join(work, filename)
+  console.log(`${filename}: ${files.length} files, ${Math.round(size / 1024)} KiB packed`)
+
+  console.log(run('npx', ['publint', 'run', tarball, '--strict'], root))
+  console.log(run('npx', ['attw', tarball, '--profile', 'esm-only'], root))
+
+  writeFileSync(join(work, 'package.json'), '{ "type": "module", "private": true }')
+  run('npm', ['install', '--omit=optional', tarball], work)
+  writeFileSync(
+    join(work, 'try.js'),
+    `
+    import assert from 'node:assert/strict'
+    import { createSessions } from 'holdfast'
+    import { webSessions } from 'holdfast/web'
+    for (const entry of ['node', 'express', 'fastify', 'koa', 'hono', 'stores/memory', 'stores/file', 'stores/sql', 'testing']) {
+      await import('holdfast/' + entry)
+    }
+    const sessions = createSessions({ secret: 'q5vXx0Tn2yq8W1ZbJ4uR7sKd3fHgLmPc' })
+    const handle = webSessions(sessions, (_request, session) => {
+      session.data.visits = (session.data.visits ?? 0) + 1
+      return new Response(String(session.data.visits))
+    })
+    const first = await handle(new Request('https://example.org/'))
+    const cookie = first.headers.getSetCookie()[0].split(';')[0]
+    const second = await handle(new Request('https://example.org/', { headers: { cookie } }))
+    assert.equal(await second.text(), '2')
+    await sessions.close()
+    `,
+  )
+  run('node', ['try.js'], work)
+  console.log('installed without any optional peer, and counts visits')
+} finally {
+  rmSync(work, { recursive: true, force: true })
+}

@@ -1,0 +1,34 @@
+import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import type { Rollup } from 'vite'
+import { build } from 'vite'
+import { expect, it } from 'vitest'
+
+/** Small is a feature. Raise the budget only for what an application would miss. */
+const BUDGET = {
+  index: 21_000,
+  'frameworks/express': 4_500,
+  'frameworks/web': 1_500,
+  'stores/sql/index': 5_000,
+}
+
+it.each(Object.entries(BUDGET))(
+  '%s stays within its budget, minified and compressed',
+  async (entry, budget) => {
+    const result = (await build({
+      configFile: false,
+      logLevel: 'silent',
+      build: {
+        write: false,
+        minify: true,
+        ssr: fileURLToPath(new URL(`../src/${entry}.ts`, import.meta.url)),
+        rolldownOptions: { external: ['ms', 'devalue', /^node:/] },
+      },
+    })) as Rollup.RollupOutput
+    const code = result.output.map((chunk) => ('code' in chunk ? chunk.code : '')).join('')
+    const size = gzipSync(code).length
+    expect(code).toContain('export')
+    console.log(`${entry}: ${size} bytes of ${budget}`)
+    expect(size).toBeLessThanOrEqual(budget)
+  },
+)
