@@ -143,11 +143,12 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   /** @returns false when the visit has become one to a new session, or to the session that it joins: go on from there */
   async function replace(visit: Visit, lane: Lane, deadline: number, change?: Change): Promise<boolean> {
     let current = newer(lane.latest, visit.kept!)
+    const isForTokenOnly = change === undefined && changesTokenOnly(visit)
     for (let attempt = 0; ; attempt++) {
       const now = clock()
       if (current !== 'gone' && isExpired(visit, current, now)) current = await reloaded(visit, now)
       if (current === 'gone' || isRetired(visit.generation, current.record)) {
-        if (change === undefined && isForTokenOnly(visit)) {
+        if (isForTokenOnly) {
           visit.operations = []
           return true
         }
@@ -207,8 +208,13 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   /** A rotation that was due and came too late is nothing to fail an answer for. */
-  function isForTokenOnly(visit: Visit): boolean {
-    return visit.operations.every(concernsTokenOnly) && encodeChanges(visit, codec) === undefined
+  function changesTokenOnly(visit: Visit): boolean {
+    const { operations } = visit
+    return (
+      operations.length > 0 &&
+      operations.every(concernsTokenOnly) &&
+      encodeChanges(visit, codec) === undefined
+    )
   }
 
   /** The token is dead. Only a login goes on: in the session that the same login has just made of it, or in a new one. */
