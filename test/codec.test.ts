@@ -105,6 +105,7 @@ describe('data', () => {
       '{"a":{"__proto__":{"admin":1}}}',
       '{"\\u005f\\u005fproto__":1}',
       '{"\\u005F_proto\\u005f_":1}',
+      '{"__\\u0070roto__":1}',
     ]) {
       expect(() => codec.decode(text)).toThrow(/would replace a prototype/)
     }

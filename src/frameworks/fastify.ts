@@ -1,4 +1,5 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { HeaderChange } from '../answer.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
 import { applyHeaders } from './headers.ts'
@@ -62,6 +63,11 @@ function plugin<Data extends object>(
   app.addHook('onSend', (request, reply, payload, next) => {
     const session = sessionOf(request)
     if (!session) return next(null, payload)
+    const pass = (headers: readonly HeaderChange[]) => {
+      applyHeaders(targetOf(reply), headers)
+      whenOut(reply, payload, () => sessions.closed(session))
+      next(null, payload)
+    }
     const fail = (error: unknown) => {
       failed.add(request)
       for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name)
@@ -72,26 +78,20 @@ function plugin<Data extends object>(
         status: reply.statusCode,
         ...(failed.has(request) && { discard: true }),
       })
-      if (!(answer instanceof Promise)) {
-        applyHeaders(targetOf(reply), answer.headers)
-        return next(null, payload)
-      }
-      answer.then(({ headers }) => {
-        applyHeaders(targetOf(reply), headers)
-        next(null, payload)
-      }, fail)
+      if (answer instanceof Promise) answer.then(({ headers }) => pass(headers), fail)
+      else pass(answer.headers)
     } catch (error) {
       fail(error)
     }
   })
 
-  app.addHook('onResponse', (request, _reply, next) => {
-    const session = sessionOf(request)
-    if (session) sessions.closed(session)
-    next()
-  })
-
   done()
+}
+
+/** A body in one piece is out in a moment, and need not cost a listener (or `onResponse`, which is one). */
+function whenOut(reply: FastifyReplyLike, payload: unknown, then: () => void): void {
+  if (typeof payload === 'string' || payload instanceof Uint8Array) setImmediate(then)
+  else reply.raw.once('close', then)
 }
 
 function targetOf(reply: FastifyReplyLike) {
@@ -126,6 +126,7 @@ export interface FastifyRequestLike {
 }
 
 interface FastifyReplyLike {
+  readonly raw: ServerResponse
   readonly statusCode: number
   getHeader(name: string): number | string | string[] | undefined
   getHeaders(): Record<string, unknown>

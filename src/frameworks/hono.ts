@@ -1,5 +1,6 @@
 import type { Sessions } from '../sessions.ts'
 import { applyHeaders } from './headers.ts'
+import { withHeaders } from './web.ts'
 
 export interface HonoSessionsOptions {
   /** The variable that holds the session: `c.var.session`. Default: `session`. */
@@ -40,7 +41,7 @@ export function honoSessions<Data extends object>(
     await next()
     try {
       const { headers } = await sessions.commit(session, { status: c.res.status })
-      applyHeaders(targetOf(c), headers)
+      setResponse(c, withHeaders(c.res, headers))
     } catch (error) {
       forgetResponse(c)
       const { headers } = await sessions.commit(session, { discard: true })
@@ -48,6 +49,13 @@ export function honoSessions<Data extends object>(
       throw error
     }
   }
+}
+
+/** Not by `c.header`, which copies a finished response for each header. Over another one, Hono would put the headers of that one. */
+function setResponse(c: HonoContextLike, response: Response): void {
+  if (response === c.res) return
+  c.res = undefined as unknown as Response
+  c.res = response
 }
 
 /** Or Hono would carry the headers of the response that is not sent over to that of the error. */

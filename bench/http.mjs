@@ -1,0 +1,136 @@
+// The visit counter over HTTP: each framework bare, with the floor (floor.mjs), with Holdfast and with its usual library. Servers are
+// processes of their own, the load comes from this one. First each is checked to answer correctly. Then come rounds in which all take
+// turns, scenario by scenario, so that whatever slows the machine down slows all of them; results are medians of the rounds.
+//
+//   node bench/http.mjs [--rounds 5] [--ms 400] [--frameworks fastify,hono] [--layers bare,floor,holdfast] [--scenarios read,write]
+//
+// prints JSON: by framework, layer and scenario { perSecond, cpu, added, p99 }: microseconds of CPU time a request, what the session
+// layer adds to that of the bare framework in the same round, and milliseconds.
+import assert from 'node:assert/strict'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { parseArgs } from 'node:util'
+import { ask, load } from './load.mjs'
+import { median, percentile } from './statistics.mjs'
+
+const CONNECTIONS = 32
+
+const { values: options } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    ms: { type: 'string', default: '400' },
+    frameworks: { type: 'string', default: 'express,fastify,koa,hono' },
+    layers: { type: 'string' },
+    scenarios: { type: 'string', default: 'none,read,write,create' },
+  },
+})
+const rounds = Number(options.rounds)
+const milliseconds = Number(options.ms)
+const scenarios = options.scenarios.split(',')
+
+/** `create` is a write without a cookie. */
+const paths = { none: '/none', read: '/read', write: '/write', create: '/write' }
+
+async function start(framework, layer) {
+  const child = fork(new URL('./server.mjs', import.meta.url), [framework, layer])
+  const [port] = await once(child, 'message')
+  return {
+    layer,
+    port,
+    async cpu() {
+      child.send('cpu')
+      return (await once(child, 'message'))[0]
+    },
+    async stop() {
+      child.disconnect()
+      await once(child, 'exit')
+    },
+  }
+}
+
+async function checkThatItCounts({ layer, port }) {
+  assert.equal((await ask(port, '/none')).body, 'none')
+  if (layer === 'bare') return
+  const { body, cookie } = await ask(port, '/write')
+  assert.equal(body, '1')
+  assert.ok(cookie, `${layer}: a first visit must set a cookie`)
+  assert.equal((await ask(port, '/write', cookie)).body, '2')
+  assert.equal((await ask(port, '/write', cookie)).body, '3')
+  assert.equal((await ask(port, '/read', cookie)).body, '3')
+  assert.equal((await ask(port, '/read')).body, '0')
+  assert.equal((await ask(port, '/read', forge(cookie))).body, '0')
+}
+
+/** With another character in the middle of each cookie's value. */
+function forge(cookies) {
+  return cookies.replace(/=([^;]+)/g, (_, value) => {
+    const at = value.length >> 1
+    return `=${value.slice(0, at)}${value[at] === 'A' ? 'B' : 'A'}${value.slice(at + 1)}`
+  })
+}
+
+async function sessionsOf({ port, layer }) {
+  if (layer === 'bare') return Array(CONNECTIONS).fill('id=someone')
+  return Promise.all(Array.from({ length: CONNECTIONS }, async () => (await ask(port, '/write')).cookie))
+}
+
+async function measure(server, scenario, cookies, milliseconds) {
+  const before = await server.cpu()
+  const { latencies, bodies } = await load({
+    port: server.port,
+    path: paths[scenario],
+    cookies: scenario === 'read' || scenario === 'write' ? cookies : cookies.map(() => undefined),
+    milliseconds,
+  })
+  const cpu = ((await server.cpu()) - before) / latencies.length
+  if (scenario === 'write' && server.layer !== 'bare') {
+    const counted = bodies.reduce((sum, body) => sum + Number(body), 0)
+    server.written = (server.written ?? CONNECTIONS) + latencies.length
+    assert.equal(counted, server.written, `${server.layer} lost a visit`)
+  }
+  const perSecond = (latencies.length / milliseconds) * 1000
+  return { perSecond, cpu, p99: percentile(latencies, 0.99) }
+}
+
+async function compare(framework) {
+  const { layers } = await import(`./apps/${framework}.mjs`)
+  const names = options.layers?.split(',') ?? Object.keys(layers)
+  const servers = await Promise.all(names.map((layer) => start(framework, layer)))
+  for (const server of servers) await checkThatItCounts(server)
+  const cookies = await Promise.all(servers.map(sessionsOf))
+
+  const samples = []
+  for (let round = -1; round < rounds; round++) {
+    const isWarmUp = round < 0 // for the compiler
+    for (const scenario of scenarios) {
+      const bySameRound = []
+      for (const [i, server] of servers.entries()) {
+        const sample = await measure(server, scenario, cookies[i], isWarmUp ? 3 * milliseconds : milliseconds)
+        bySameRound.push({ layer: server.layer, scenario, ...sample })
+      }
+      const bare = bySameRound.find(({ layer }) => layer === 'bare')
+      if (!isWarmUp) samples.push(...bySameRound.map((one) => ({ ...one, added: one.cpu - bare.cpu })))
+    }
+  }
+  await Promise.all(servers.map((server) => server.stop()))
+
+  const result = {}
+  for (const layer of names) {
+    result[layer] = {}
+    for (const scenario of scenarios) {
+      const own = samples.filter((sample) => sample.layer === layer && sample.scenario === scenario)
+      const medianOf = (what) => median(own.map((sample) => sample[what]))
+      result[layer][scenario] = {
+        perSecond: medianOf('perSecond'),
+        cpu: medianOf('cpu'),
+        added: medianOf('added'),
+        p99: medianOf('p99'),
+      }
+    }
+  }
+  return result
+}
+
+const results = {}
+for (const framework of options.frameworks.split(',')) results[framework] = await compare(framework)
+console.log(JSON.stringify(results))
