@@ -5,11 +5,31 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const TESTS = [
-  ...['token', 'cookie', 'codec', 'options', 'session', 'merge', 'stores', 'sqlite-store', 'testing'].map(
-    (name) => `test/${name}.test.ts`,
-  ),
-  'test/frameworks/behaviour.test.ts',
-]
+  ...[
+    'token',
+    'cookie',
+    'codec',
+    'options',
+    'seal',
+    'merge',
+    'schema',
+    'session',
+    'one-visit',
+    'lifetime',
+    'login',
+    'management',
+  ],
+  ...[
+    'nobody',
+    'bad-input',
+    'stores',
+    'sqlite-store',
+    'embedded-stores',
+    'node-response',
+    'frameworks/behaviour',
+    'testing',
+  ],
+].map((name) => `test/${name}.test.ts`)
 
 for (const version of process.argv.slice(2)) {
   const folder = `${root}.cache/node-${version}`

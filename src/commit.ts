@@ -1,22 +1,21 @@
 import { isOfThisLogin, isRetired, isRetiredByLogin, mayJoin, QUIET_TIME } from './admission.ts'
-import { checkSize } from './codec.ts'
 import type { Core } from './core.ts'
 import { handleOf, initialData, replaceData, startAnew } from './core.ts'
 import { ConflictError, CookieWithheldError, HeadersSentError, SessionEndedError } from './errors.ts'
 import { createLanes, type Lane } from './lanes.ts'
 import { expiry, isCookieChanged } from './lifetime.ts'
-import { compileRules, MergeRejectedError, merge } from './merge.ts'
+import { compileRules, merge } from './merge.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
-import { apply } from './operations.ts'
+import { apply, concernsTokenOnly } from './operations.ts'
+import { createRebaser } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
 import { routeOf, withholdsCookies } from './request.ts'
 import { countOf, nextRev } from './revision.ts'
-import { validate } from './schema.ts'
 import { keyOf, newId } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { adopt, encodeChanges, handOut, hasChanges, putData } from './visit.ts'
+import { adopt, encodeChanges, hasChanges, isUse, loginOf, putData } from './visit.ts'
 
 /** From a visit to the store: what a request changed is written, merged with what others wrote meanwhile. */
 export interface Committer {
@@ -32,14 +31,20 @@ export interface Committer {
   end(visit: Visit): Promise<void>
 }
 
-/** The data with `change` done, and how to take it back if somebody else's commit came first. */
-type Change = { run(): void; undo(): void }
+/** What `update` does, on a copy: if somebody else's commit comes first there is nothing to take back, whatever the handler did meanwhile. */
+interface Change {
+  /** The data with the change done, encoded: what is to be committed. */
+  run(): { text: string; data: object }
+  /** It is committed: brings it into the data that the handler holds. */
+  done(): void
+}
 
 const NO_RULES = compileRules({})
 
 export function createCommitter(core: Core, opener: Opener): Committer {
   const { settings, vault, events } = core
-  const { clock, codec, schema, lifetime } = settings
+  const { clock, codec, lifetime } = settings
+  const { check, checkFlashes, rebase } = createRebaser(core, opener)
   const lanes = createLanes()
 
   function commit(visit: Visit): Promise<void> | undefined {
@@ -49,58 +54,53 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   async function update<R>(visit: Visit, change: (data: object) => R): Promise<R> {
     if (visit.unresolved) await resolve(visit)
+    visit.touched = true
     let result: R
     let before = ''
-    let after: string | undefined
-    const attempt: Change = {
+    let after = ''
+    await write(visit, {
       run() {
         before = codec.encode(visit.data)
-        try {
-          result = change(handOut(visit))
-          refusePromise(result)
-          after = codec.encode(visit.data)
-        } catch (error) {
-          putData(visit, codec.decode(before))
-          throw error
-        }
+        const data = codec.decode(before)
+        result = change(data)
+        refusePromise(result)
+        after = codec.encode(data)
+        return { text: after, data }
       },
-      undo() {
-        if (after === undefined) return
-        // What the handler changed by itself while the attempt was on its way stays.
-        putData(visit, merge(codec.decode(after), visit.data, codec.decode(before), NO_RULES).value)
-        after = undefined
+      done() {
+        putData(visit, mergeOwn(codec.decode(before), visit.data, codec.decode(after)))
+        before = after
       },
-    }
-    try {
-      await write(visit, attempt)
-    } catch (error) {
-      attempt.undo()
-      throw error
-    }
+    })
     return result!
+  }
+
+  /** What the handler did while its own update was on the way: nobody to refuse it. */
+  function mergeOwn(before: object, mine: object, after: object): object {
+    try {
+      return merge(before, mine, after, settings.mergeRules).value
+    } catch {
+      return merge(before, mine, after, NO_RULES).value
+    }
   }
 
   /** Until it is written, ended or out of time: whatever stands in the store now is the base of the next attempt. */
   async function write(visit: Visit, change?: Change): Promise<void> {
     const deadline = performance.now() + settings.requestDeadline
-    const overwritten = new Set<string>()
     for (;;) {
       const isDone =
         visit.standing === 'live' || joinable(visit)
-          ? await lanes.run(handleOf(visit), (lane) => replace(visit, lane, deadline, overwritten, change))
+          ? await lanes.run(handleOf(visit), (lane) => replace(visit, lane, deadline, change))
           : await create(visit, change)
       if (isDone) break
     }
-    if (overwritten.size > 0) {
-      events.emit('overwritten', {
-        handle: handleOf(visit),
-        paths: [...overwritten],
-        route: routeOf(visit.source),
-      })
-    }
+    const paths = [...visit.overwritten]
+    visit.overwritten.clear()
+    if (paths.length > 0)
+      events.emit('overwritten', { handle: handleOf(visit), paths, route: routeOf(visit.source) })
   }
 
-  /** @returns false when the id was taken, which only a broken generator of random numbers brings about */
+  /** @returns false when the id was taken: by an earlier attempt whose answer was lost, or by a broken generator of random numbers */
   async function create(visit: Visit, change?: Change): Promise<boolean> {
     const login = loginOf(visit)
     if (visit.standing === 'quiet') {
@@ -110,24 +110,27 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     if (visit.answered) throw tooLate('start a session')
     if (!login && visit.presented === 'none' && withholdsCookies(visit.source)) throw withheld(visit)
 
-    change?.run()
-    if (change && !hasChanges(visit, codec)) return true
-    const sent = codec.encode(visit.data)
-    await check(sent, visit.data)
+    const changed = change?.run()
+    if (changed?.text === visit.base) {
+      change?.done()
+      if (!hasChanges(visit, codec)) return true
+    }
+    const sent = changed?.text ?? codec.encode(visit.data)
     const handle = handleOf(visit)
     const now = clock()
-    const { operations } = visit
-    const record = visit.record
+    const { operations, record } = visit
+    await check(sent, changed?.data ?? visit.data)
     const kept: Kept = { rev: nextRev('0.'), record, data: sent, lastSeen: now }
-    visit.unresolved = { rev: kept.rev, sent, operations }
+    checkFlashes(record)
+    visit.unresolved = { rev: kept.rev, sent, record, operations }
     const isCreated = await vault.create(handle, kept, expiry(record, now, lifetime))
     visit.unresolved = undefined
     if (!isCreated) {
-      change?.undo()
       visit.id = newId()
       visit.handle = keyOf(visit.id)
       return false
     }
+    change?.done()
     committed(visit, kept, sent, operations)
     visit.standing = 'live'
     visit.generation = record.generation
@@ -138,33 +141,35 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   /** @returns false when the visit has become one to a new session, or to the session that it joins: go on from there */
-  async function replace(
-    visit: Visit,
-    lane: Lane,
-    deadline: number,
-    overwritten: Set<string>,
-    change?: Change,
-  ): Promise<boolean> {
+  async function replace(visit: Visit, lane: Lane, deadline: number, change?: Change): Promise<boolean> {
     let current = newer(lane.latest, visit.kept!)
+    const isForTokenOnly = change === undefined && changesTokenOnly(visit)
     for (let attempt = 0; ; attempt++) {
       const now = clock()
       if (current !== 'gone' && isExpired(visit, current, now)) current = await reloaded(visit, now)
       if (current === 'gone' || isRetired(visit.generation, current.record)) {
-        return afterDeath(visit, current, now, overwritten)
+        if (isForTokenOnly) {
+          visit.operations = []
+          return true
+        }
+        return afterDeath(visit, current, now)
       }
-      if (current.rev !== visit.kept?.rev) await rebase(visit, current, overwritten)
+      if (current.rev !== visit.kept?.rev) await rebase(visit, current)
 
-      change?.run()
-      const sent = encodeChanges(visit, codec)
+      const changed = change?.run()
+      const text = changed ? changed.text : encodeChanges(visit, codec)
+      const sent = text === visit.base ? undefined : text
       const { operations } = visit
       const record = applyAll(current.record, operations, visit.generation, now)
       if (sent === undefined && record === current.record) {
+        change?.done()
         visit.operations = []
         return true
       }
-      if (sent !== undefined) await check(sent, visit.data)
+      if (sent !== undefined) await check(sent, changed?.data ?? visit.data)
       const next = successor(current, record, sent ?? current.data, visit, now)
-      visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, operations }
+      checkFlashes(record)
+      visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations }
       lane.latest = undefined
       const result = await vault.update(
         handleOf(visit),
@@ -175,11 +180,11 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       visit.unresolved = undefined
       if (result === 'ok') {
         lane.latest = next
+        change?.done()
         committed(visit, next, sent ?? visit.base, operations)
         announce(visit, current.record, record, operations)
         return true
       }
-      change?.undo()
       if (performance.now() >= deadline) {
         throw new ConflictError(
           `session ${handleOf(visit)}: others kept changing it for ${settings.requestDeadline} ms (deadlines.request)`,
@@ -199,20 +204,25 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   /** This request is a use of the session itself, so it does not expire under its hands for want of use before it began. */
   function isExpired(visit: Visit, { record, lastSeen }: Kept, now: number): boolean {
-    return now >= expiry(record, Math.max(lastSeen, visit.openedAt), lifetime)
+    return now >= expiry(record, isUse(visit) ? Math.max(lastSeen, visit.openedAt) : lastSeen, lifetime)
+  }
+
+  /** A rotation that was due and came too late is nothing to fail an answer for. */
+  function changesTokenOnly(visit: Visit): boolean {
+    const { operations } = visit
+    return (
+      operations.length > 0 &&
+      operations.every(concernsTokenOnly) &&
+      encodeChanges(visit, codec) === undefined
+    )
   }
 
   /** The token is dead. Only a login goes on: in the session that the same login has just made of it, or in a new one. */
-  async function afterDeath(
-    visit: Visit,
-    current: Kept | 'gone',
-    now: number,
-    overwritten: Set<string>,
-  ): Promise<boolean> {
+  async function afterDeath(visit: Visit, current: Kept | 'gone', now: number): Promise<boolean> {
     const login = loginOf(visit)
     if (!login) throw ended(visit)
     if (current !== 'gone' && mayJoin(visit.generation, current.record, login.user, now)) {
-      await join(visit, current, overwritten)
+      await join(visit, current)
     } else {
       startAnew(visit, core, (await initialData(core)).text, visit.operations)
     }
@@ -230,60 +240,29 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     )
   }
 
-  async function join(visit: Visit, current: Kept, overwritten: Set<string>): Promise<void> {
+  async function join(visit: Visit, current: Kept): Promise<void> {
     if (visit.answered) throw tooLate('log in')
-    const isSameLogin = isRetiredByLogin(current.record)
-    // The first use of the old token is none of the one that it is given now.
-    visit.operations = visit.operations.filter(
-      ({ kind }) => kind !== 'confirm' && !(kind === 'login' && isSameLogin),
-    )
+    const before = visit.kept?.record.user
+    // What an earlier user left was never the base of what this one did.
+    if (before !== undefined && before !== current.record.user) visit.base = (await initialData(core)).text
+    const { record } = current
+    const login = loginOf(visit)
+    const isSameLogin =
+      isRetiredByLogin(record) && record.stamp === login?.stamp && record.level === login?.level
+    visit.operations = visit.operations.flatMap((operation): Operation[] => {
+      // The first use of the old token is none of the one that it is given now.
+      if (operation.kind === 'confirm') return []
+      return [operation.kind === 'login' && isSameLogin ? { kind: 'join' } : operation]
+    })
     if (isSameLogin) visit.cookie = 'send'
     visit.generation = current.record.generation
     visit.standing = 'live'
-    await rebase(visit, current, overwritten)
-  }
-
-  /** Makes `current` the base: what others committed goes into the data, and what this visit changed stays. */
-  async function rebase(visit: Visit, current: Kept, overwritten: Set<string>): Promise<void> {
-    const theirs = await opener.readData(current)
-    const login = loginOf(visit)
-    const isAnotherUsers =
-      login !== undefined && current.record.user !== undefined && current.record.user !== login.user
-    try {
-      if (!isAnotherUsers) await mergeData(visit, theirs.data, overwritten)
-    } catch (cause) {
-      if (cause instanceof MergeRejectedError) {
-        throw new ConflictError(`session ${handleOf(visit)}: another request changed ${cause.path} as well`, {
-          cause,
-        })
-      }
-      throw new ConflictError(
-        `session ${handleOf(visit)}: what two requests made of it together cannot be kept`,
-        { cause },
-      )
-    }
-    visit.touched = true
-    visit.base = theirs.base
-    adopt(visit, current, clock(), lifetime)
-  }
-
-  async function mergeData(visit: Visit, theirs: object, overwritten: Set<string>): Promise<void> {
-    const merged = merge(codec.decode(visit.base), visit.data, theirs, settings.mergeRules)
-    await check(codec.encode(merged.value), merged.value)
-    putData(visit, merged.value)
-    for (const path of merged.overwritten) overwritten.add(path)
-  }
-
-  function check(text: string, data: object): Promise<object> | undefined {
-    checkSize(text, data, settings.maxBytes)
-    return schema && validate(schema, data)
+    await rebase(visit, current)
   }
 
   function successor(current: Kept, record: SessionRecord, data: string, visit: Visit, now: number): Kept {
     const revs = [current.rev, ...current.record.revs].slice(0, 3)
-    // A session changed from outside, by its handle, has not been used.
-    const isUse = visit.source !== undefined || visit.id !== undefined
-    const lastSeen = isUse ? Math.max(now, current.lastSeen) : current.lastSeen
+    const lastSeen = isUse(visit) ? Math.max(now, current.lastSeen) : current.lastSeen
     return { rev: nextRev(current.rev), record: { ...record, revs }, data, lastSeen }
   }
 
@@ -322,61 +301,66 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   /** Finds out what became of a write that got no answer: its revision tells. */
   async function resolve(visit: Visit): Promise<void> {
-    const { rev, sent, operations } = visit.unresolved!
+    const { rev, sent, record, operations } = visit.unresolved!
     const found = await vault.load(handleOf(visit), { fresh: true })
     visit.unresolved = undefined
     if (found === undefined || found === 'destroyed') return
     if (found.rev !== rev && !found.record.revs.includes(rev)) return
     const before = visit.standing === 'live' ? visit.kept!.record.generation : 0
     committed(visit, { ...found, rev }, sent, operations)
-    if (visit.standing === 'new' || (operations.some(makesToken) && found.record.generation > before)) {
+    if (visit.standing === 'new' || (operations.some(makesToken) && record.generation > before)) {
       visit.standing = 'live'
-      visit.generation = found.record.generation
-      visit.cookie = 'send'
+      visit.generation = record.generation
+      // Others may have gone on from there: a login or step-up of theirs gives no token to this request.
+      if (!isRetired(record.generation, found.record)) visit.cookie = 'send'
     }
   }
 
   async function confirm(visit: Visit, now: number): Promise<void> {
-    await lanes.run(handleOf(visit), async (lane) => {
-      const current = newer(lane.latest, visit.kept!)
+    const { kept, generation } = visit
+    if (kept === undefined) return // logged out since
+    const handle = handleOf(visit)
+    await lanes.run(handle, async (lane) => {
+      const current = newer(lane.latest, kept)
       if (current === 'gone') return
       const record = apply(
         current.record,
         { kind: 'confirm' },
-        { presented: visit.generation, now, policy: lifetime },
+        { presented: generation, now, policy: lifetime },
       )
       if (record === current.record) return
       const next = successor(current, record, current.data, visit, now)
       lane.latest = undefined
-      const result = await vault.update(
-        handleOf(visit),
-        next,
-        expiry(record, next.lastSeen, lifetime),
-        current.rev,
-      )
+      const result = await vault.update(handle, next, expiry(record, next.lastSeen, lifetime), current.rev)
       if (result === 'ok') lane.latest = next
     })
   }
 
   async function reload(visit: Visit): Promise<void> {
+    if (visit.unresolved) await resolve(visit)
     if (visit.standing !== 'live') return
     const current = await reloaded(visit, clock())
     if (current === 'gone' || isRetired(visit.generation, current.record)) throw ended(visit)
     if (current.rev === visit.kept!.rev) return
-    const overwritten = new Set<string>() // told when it is written
-    await rebase(visit, current, overwritten)
+    await rebase(visit, current)
   }
 
   async function end(visit: Visit): Promise<void> {
-    const { kept } = visit
-    const isOurs =
-      visit.standing === 'live' || (kept !== undefined && isOfThisLogin(visit.generation, kept.record))
-    if (kept !== undefined && isOurs) {
+    if (visit.kept !== undefined) {
       const handle = handleOf(visit)
-      await vault.destroy(handle, clock() + QUIET_TIME)
-      events.emit('logout', { handle, userId: kept.record.user })
+      const now = clock()
+      // Since it was opened, somebody may have logged in: that session is not the one which this token names.
+      const current = await reloaded(visit, now)
+      if (current !== 'gone' && isOwn(visit.generation, current.record)) {
+        await vault.destroy(handle, now + QUIET_TIME)
+        events.emit('logout', { handle, userId: current.record.user })
+      }
     } else if (visit.unresolved) {
       await vault.destroy(handleOf(visit), clock() + QUIET_TIME)
+    }
+    if (visit.refused) {
+      await vault.destroy(visit.refused, clock() + QUIET_TIME)
+      visit.refused = undefined
     }
     const initial = await initialData(core)
     startAnew(visit, core, initial.text)
@@ -405,8 +389,9 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   return { commit, update, confirm, reload, end }
 }
 
-function loginOf(visit: Visit): (Operation & { kind: 'login' }) | undefined {
-  return visit.operations.find((operation) => operation.kind === 'login')
+/** Whether the token is the session's, or was until a step-up of the same login. */
+function isOwn(generation: number, record: SessionRecord): boolean {
+  return !isRetired(generation, record) || isOfThisLogin(generation, record)
 }
 
 /** A lane may lag behind what this visit has loaded; merging onto an older state would take its absences for deletions. */

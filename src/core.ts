@@ -1,10 +1,11 @@
+import type { Codec } from './codec.ts'
 import { SchemaError } from './errors.ts'
 import type { Events } from './events.ts'
 import type { Operation } from './operations.ts'
 import { apply } from './operations.ts'
-import type { Settings } from './options.ts'
 import { newRecord } from './record.ts'
 import { validate } from './schema.ts'
+import type { Settings } from './settings.ts'
 import type { TokenSigner } from './token.ts'
 import { keyOf, newId } from './token.ts'
 import type { Vault } from './vault.ts'
@@ -46,7 +47,7 @@ export function createBackground(events: Events): Background {
 export function initialData({ settings: { schema, codec } }: Core): InitialData | Promise<InitialData> {
   if (!schema) return { data: {}, text: codec.encode({}) }
   return validate(schema, {}).then(
-    (data) => ({ data, text: codec.encode(data) }),
+    (data) => detached(data, codec),
     (cause: Error) => {
       throw new SchemaError(
         `a new session starts as what the schema makes of {}, so each field needs a default or must be optional: ${cause.message}`,
@@ -59,6 +60,15 @@ export function initialData({ settings: { schema, codec } }: Core): InitialData 
 export interface InitialData {
   readonly data: object
   readonly text: string
+}
+
+/**
+ * A copy that is this visit's alone. What a schema or `onInvalid` gives may hold constants (zod hands out the very object of a
+ * default), and a handler that adds to them would add to every visitor's session.
+ */
+export function detached(data: object, codec: Codec): InitialData {
+  const text = codec.encode(data)
+  return { data: codec.decode(text), text }
 }
 
 /** Makes the visit one to no session at all, which a write turns into a new one. */
@@ -75,6 +85,8 @@ export function startAnew(
   visit.generation = 1
   visit.kept = undefined
   visit.unresolved = undefined
+  // What an earlier commit made due was for the session that is over.
+  if (visit.cookie === 'send') visit.cookie = 'none'
   visit.operations = operations
   visit.record = operations.reduce(
     (record, operation) => apply(record, operation, { presented: 1, now, policy: core.settings.lifetime }),

@@ -1,6 +1,7 @@
 export type { Answer, HeaderChange } from './answer.ts'
 export type { Codec } from './codec.ts'
 export type { Cookie, CookieAttributes } from './cookie.ts'
+export type { Duration } from './duration.ts'
 export {
   AuthenticationRequiredError,
   ConflictError,
@@ -21,7 +22,6 @@ export type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './man
 export type { MergeRule, MergeRules } from './merge.ts'
 export type {
   CookieOptions,
-  Duration,
   LifetimeOptions,
   LifetimePreset,
   Logger,

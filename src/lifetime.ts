@@ -44,8 +44,8 @@ export function isTouchDue(
 }
 
 /**
- * Whether a rotation may follow now: the current token is in use, and none before it would still be accepted, nor is an answer with it
- * still on its way (a login clicked twice has two, and the later would put a token back that has had its successor).
+ * Whether a rotation may follow now: the current token is in use, and none before it would still be accepted. After a login that was
+ * clicked twice not either: the second answer may still be on its way, and would put back a token that has had its successor.
  */
 export function mayRotate(
   presented: number,
@@ -54,7 +54,10 @@ export function mayRotate(
   policy: LifetimePolicy,
 ): boolean {
   if (presented !== record.generation || record.confirmedAt === undefined) return false
-  return record.generation === 1 || now >= record.confirmedAt + policy.grace
+  const predecessor = record.generation - 1
+  const isGivenOnce = record.confirmedAt === record.rotatedAt
+  const isDead = predecessor < 1 || (predecessor < record.retiredBelow && isGivenOnce)
+  return isDead || now >= record.confirmedAt + policy.grace
 }
 
 export function isRotationDue(

@@ -1,8 +1,8 @@
 import { QUIET_TIME } from './admission.ts'
 import type { Core } from './core.ts'
+import type { Duration } from './duration.ts'
+import { duration } from './duration.ts'
 import { expiry } from './lifetime.ts'
-import type { Duration } from './options.ts'
-import { duration } from './options.ts'
 import type { SessionRecord } from './record.ts'
 import type { Kept } from './vault.ts'
 
@@ -138,6 +138,7 @@ export function createManagement({ settings, vault, events, background }: Core):
       const { olderThan } = target
       const before =
         olderThan instanceof Date ? olderThan.getTime() : clock() - duration('olderThan', olderThan)
+      if (Number.isNaN(before)) throw new TypeError('revoke: olderThan is an invalid Date')
       return destroyWhere((record) => (record.authenticatedAt ?? record.createdAt) < before)
     }
     throw new TypeError('revoke: give { handle }, { userId }, { externalId } or { olderThan }')

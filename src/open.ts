@@ -1,7 +1,7 @@
 import { admit, QUIET_TIME } from './admission.ts'
 import { readCookies } from './cookie.ts'
 import type { Core } from './core.ts'
-import { handleOf, initialData, startAnew } from './core.ts'
+import { detached, handleOf, initialData, startAnew } from './core.ts'
 import { InvalidRecordError } from './errors.ts'
 import { expiry } from './lifetime.ts'
 import { newRecord } from './record.ts'
@@ -12,7 +12,7 @@ import type { VerifiedToken } from './token.ts'
 import { keyOf } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { addOperation, adopt } from './visit.ts'
+import { addOperation, adopt, isUse } from './visit.ts'
 
 /** More cookies of our name than a browser could send by accident; each costs a verification. */
 const MOST_COOKIES = 8
@@ -109,6 +109,7 @@ export function createOpener(core: Core): Opener {
         visit.kept = kept
         return fallQuiet(visit)
       case 'reuse':
+        if (!fresh) return judge(visit, true)
         await vault.destroy(handle, now + QUIET_TIME)
         events.emit('reuse', { handle, userId: kept.record.user, route: routeOf(visit.source) })
         return fallQuiet(visit)
@@ -133,14 +134,17 @@ export function createOpener(core: Core): Opener {
     visit.standing = 'live'
     visit.loaded = true
     adopt(visit, kept, clock(), lifetime)
-    keepAliveForThisRequest(visit, kept)
+    if (isUse(visit)) keepAliveForThisRequest(visit, kept)
   }
 
   function readData(kept: Kept): ReadData | Promise<ReadData> {
     const data = decode(kept.data)
     if (!schema) return { data, base: kept.data }
     // What the schema adds by itself (a default for a new field) is no change of this request.
-    return validate(schema, data).then((output) => ({ data: output, base: codec.encode(output) }))
+    return validate(schema, data).then((output) => {
+      const own = detached(output, codec)
+      return { data: own.data, base: own.text }
+    })
   }
 
   function decode(text: string): object {
@@ -159,11 +163,13 @@ export function createOpener(core: Core): Opener {
     if (typeof onInvalid === 'function' && kept) {
       const repaired = onInvalid(tryDecode(kept.data), error)
       if (repaired !== undefined) {
-        const data = schema ? await validate(schema, repaired) : repaired
-        return admitWith(visit, kept, data, codec.encode(data))
+        const { data, text } = detached(schema ? await validate(schema, repaired) : repaired, codec)
+        return admitWith(visit, kept, data, text)
       }
     }
-    return beginNew(visit, 'ended')
+    const refused = handleOf(visit)
+    await beginNew(visit, 'ended')
+    visit.refused = refused
   }
 
   function tryDecode(text: string): unknown {
@@ -230,6 +236,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     generation: 1,
     loaded: false,
     standing: 'new',
+    refused: undefined,
     kept: undefined,
     record: NO_RECORD,
     operations: [],
@@ -239,6 +246,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     touched: false,
     looked: false,
     unresolved: undefined,
+    overwritten: new Set(),
     cookie: 'none',
     resend: false,
     answered: false,

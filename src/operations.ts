@@ -16,6 +16,8 @@ export type Operation =
   | { readonly kind: 'renewCookie' }
   /** The first use of the current generation. */
   | { readonly kind: 'confirm' }
+  /** The token of a login was given a second time. */
+  | { readonly kind: 'join' }
   /** The store fell behind a token that we signed. */
   | { readonly kind: 'advance'; readonly generation: number }
 
@@ -46,9 +48,9 @@ export function isActive(operation: Operation): boolean {
   return operation.kind !== 'confirm' && operation.kind !== 'advance'
 }
 
-/** Whether it makes a record where there is none. */
-export function isCreating(operation: Operation): boolean {
-  return operation.kind === 'login' || operation.kind === 'flash'
+/** Whether the handler loses nothing if it is not done, since the client is to get a newer token anyway, or none. */
+export function concernsTokenOnly({ kind }: Operation): boolean {
+  return kind === 'rotate' || kind === 'renewCookie' || kind === 'confirm' || kind === 'advance'
 }
 
 /** The record with the operation done; the same object if it changes nothing. */
@@ -79,6 +81,10 @@ export function apply(record: SessionRecord, operation: Operation, at: Circumsta
       return record.generation === at.presented && record.confirmedAt === undefined
         ? { ...record, confirmedAt: at.now }
         : record
+    case 'join':
+      return record.confirmedAt === undefined
+        ? record
+        : { ...record, confirmedAt: Math.max(at.now, record.rotatedAt + 1) }
     case 'advance':
       return record.generation < operation.generation
         ? { ...record, generation: operation.generation, rotatedAt: at.now, confirmedAt: at.now }

@@ -8,21 +8,22 @@ import { createBackground, handleOf } from './core.ts'
 import { OptionsError } from './errors.ts'
 import type { Listener, SessionEvents } from './events.ts'
 import { createEvents } from './events.ts'
+import { HeldSession, loadedVisitOf, visitOf } from './held-session.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './management.ts'
 import { createManagement } from './management.ts'
 import { createOpener } from './open.ts'
 import type { SessionOptions } from './options.ts'
-import { resolveOptions } from './options.ts'
 import type { RequestSource } from './request.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
 import { recordSeal } from './seal.ts'
 import type { Session } from './session.ts'
-import { HeldSession, visitOf } from './session.ts'
+import { resolveOptions } from './settings.ts'
 import type { Store } from './store.ts'
 import { tokenSigner } from './token.ts'
 import { createVault } from './vault.ts'
 import type { Visit } from './visit.ts'
+import { inTurn } from './visit.ts'
 
 /** The sessions of one application: what `createSessions` makes and adapters are given. */
 export interface Sessions<Data extends object = Record<string, unknown>> {
@@ -63,7 +64,7 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
   stats(): Promise<SessionStats>
   /** Listens to events; the result stops it. */
   on<Name extends keyof SessionEvents>(event: Name, listener: Listener<Name>): () => void
-  /** Finishes background writes, stops sweeping and closes what the store opened. */
+  /** Finishes background writes, stops sweeping and closes what the store opened, unless another manager uses it. */
   close(): Promise<void>
 }
 
@@ -127,7 +128,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   function open(source: RequestSource, openOptions?: { lazy?: boolean }): Promise<Session<Data>> {
     if (typeof source !== 'object') return opener.open(source, openOptions).then(hold)
     const known = carriers.get(source)
-    if (known) return known.opening
+    if (known) return openOptions?.lazy ? known.opening : known.opening.then(load)
     const opening = opener.open(source, openOptions).then(
       (visit) => (opened.session = hold(visit)),
       (error) => {
@@ -138,6 +139,13 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     const opened: Opened<Data> = { opening, session: undefined }
     carriers.set(source, opened)
     return opening
+  }
+
+  /** What somebody else may have opened lazily. */
+  async function load(session: Session<Data>): Promise<Session<Data>> {
+    const visit = visitOf(session)
+    if (!visit.loaded) await inTurn(visit, () => opener.load(visit))
+    return session
   }
 
   function hold(visit: Visit): Session<Data> {
@@ -168,8 +176,8 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
       return visit && hold(visit)
     },
     revoke: management.revoke,
-    revokeOthers(session) {
-      const visit = visitOf(session)
+    async revokeOthers(session) {
+      const visit = loadedVisitOf(session)
       return management.revokeOthers(visit.record.user, handleOf(visit))
     },
     revokeAll: management.revokeAll,
@@ -179,8 +187,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     async close() {
       stopSweeping()
       await core.background.idle()
-      await store.close?.()
-      release()
+      if (release()) await store.close?.()
     },
   }
 }
@@ -193,8 +200,11 @@ interface Opened<Data extends object> {
 
 const namesOn = new WeakMap<Store, Set<string>>()
 
-/** Two managers of one name on one store would take each other's sessions for their own. */
-function claimName(store: Store, name: string): () => void {
+/**
+ * Two managers of one name on one store would take each other's sessions for their own. The result gives the name back; true if no
+ * other manager is left on the store.
+ */
+function claimName(store: Store, name: string): () => boolean {
   const names = namesOn.get(store) ?? new Set()
   if (names.has(name)) {
     throw new OptionsError(
@@ -202,5 +212,5 @@ function claimName(store: Store, name: string): () => void {
     )
   }
   namesOn.set(store, names.add(name))
-  return () => void names.delete(name)
+  return () => names.delete(name) && names.size === 0
 }

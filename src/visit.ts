@@ -2,7 +2,7 @@ import type { Codec } from './codec.ts'
 import { collect, graft } from './graft.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import type { Operation } from './operations.ts'
-import { apply, isActive, isCreating } from './operations.ts'
+import { apply, isActive } from './operations.ts'
 import type { SessionRecord } from './record.ts'
 import { newRecord } from './record.ts'
 import type { RequestSource } from './request.ts'
@@ -33,6 +33,9 @@ export interface Visit {
    */
   standing: 'live' | 'new' | 'quiet'
 
+  /** The session that the token names but whose record is of no use to us: it can be ended, and nothing else. */
+  refused: string | undefined
+
   /** The committed state that `data` and `record` started from. */
   kept: Kept | undefined
   /** `kept.record` with `operations` done. */
@@ -47,8 +50,13 @@ export interface Visit {
   touched: boolean
   /** The handler asked for anything at all about the session, so the answer varies with the cookie. */
   looked: boolean
-  /** A write whose outcome is unknown, since its answer was lost. */
-  unresolved: { rev: string; sent: string; operations: readonly Operation[] } | undefined
+  /** A write that is on its way. Still there at the next one, its answer was lost: its revision tells what became of it. */
+  unresolved:
+    | { rev: string; sent: string; record: SessionRecord; operations: readonly Operation[] }
+    | undefined
+
+  /** Paths where this visit replaced what others had set, told once it is committed. */
+  readonly overwritten: Set<string>
 
   cookie: 'none' | 'send' | 'clear'
   /** The client's token is right but should be given again: its answer was lost, or an older secret signed it. */
@@ -78,11 +86,17 @@ export class Begun<T> extends Promise<T> {
     return super.then(onFulfilled, onRejected)
   }
 
-  /** Starts `work` on behalf of a visit: its answer waits for it, and fails with it if nobody else does. */
-  static start<T>(visit: Visit, work: () => Promise<T>): Begun<T> {
+  /**
+   * Starts `work` on behalf of a visit: its answer waits for it, and fails with it if nobody else does. Once the answer has left,
+   * such a failure is told to `lost`.
+   */
+  static start<T>(visit: Visit, work: () => Promise<T>, lost: (error: unknown) => void): Begun<T> {
     const begun = new Begun<T>((resolve, reject) => void work().then(resolve, reject))
-    Promise.prototype.then.call(begun, undefined, () => {}) // an unobserved failure is the answer's, not the process's
-    visit.begun.push(begun)
+    const isLate = visit.answered
+    Promise.prototype.then.call(begun, undefined, (error) => {
+      if (isLate && !begun.isObserved) lost(error)
+    })
+    if (!isLate) visit.begun.push(begun)
     return begun
   }
 }
@@ -92,6 +106,10 @@ export function inTurn<T>(visit: Visit, work: () => Promise<T>): Promise<T> {
   const turn = visit.turn.then(work)
   visit.turn = turn.catch(() => {}) // its own caller hears of it
   return turn
+}
+
+export function loginOf(visit: Visit): (Operation & { kind: 'login' }) | undefined {
+  return visit.operations.find((operation) => operation.kind === 'login')
 }
 
 /** The data for the handler's hands, where it may change. */
@@ -116,8 +134,10 @@ export function encodeChanges(visit: Visit, codec: Codec): string | undefined {
 
 /** Whether there is something to write. A new session is made by data, a flash message or a login, and by nothing else. */
 export function hasChanges(visit: Visit, codec: Codec): boolean {
-  const makes = visit.standing === 'new' ? isCreating : isActive
-  return visit.operations.some(makes) || encodeChanges(visit, codec) !== undefined
+  const { user, flashes } = visit.record
+  const isDone =
+    visit.standing === 'new' ? user !== undefined || flashes.length > 0 : visit.operations.some(isActive)
+  return isDone || encodeChanges(visit, codec) !== undefined
 }
 
 export function addOperation(visit: Visit, operation: Operation, now: number, policy: LifetimePolicy): void {
@@ -131,6 +151,11 @@ export function discard(visit: Visit, codec: Codec, now: number, policy: Lifetim
   if (visit.standing === 'live') adopt(visit, visit.kept!, now, policy)
   else visit.record = newRecord(now)
   if (visit.touched) putData(visit, codec.decode(visit.base))
+}
+
+/** Whether it is the session's own client that visits. What is read or changed from outside, by its handle, has not been used. */
+export function isUse(visit: Visit): boolean {
+  return visit.source !== undefined || visit.id !== undefined
 }
 
 /** Takes `kept` as what the session is now, and does what this request did again on top of it. */

@@ -134,10 +134,10 @@ describe('rotation', () => {
     const rotated = jar.cookie
     expect(rotated).not.toBe(before)
     const other = browser(sessions, before) // as if that answer had never come
-    await wait(3_000)
+    await wait(4 * MINUTE)
     expect(await other.visit((session) => session.userId)).toBe('ann')
     expect(other.cookie).toBe(before)
-    await wait(3_000)
+    await wait(2 * MINUTE)
     expect(await other.visit((session) => session.userId)).toBe('ann')
     expect(other.cookie).toBe(rotated)
   })

@@ -107,7 +107,26 @@ function parse(text: string) {
     fields
       .filter((field) => field.toLowerCase().startsWith(`${name}:`))
       .map((field) => field.slice(name.length + 2))
-  return { status: Number(line.split(' ')[1]), line, values, body: rest.join('\r\n\r\n') }
+  const isChunked = values('transfer-encoding').includes('chunked')
+  const payload = rest.join('\r\n\r\n')
+  return {
+    status: Number(line.split(' ')[1]),
+    head,
+    line,
+    values,
+    ...(isChunked && payload ? unchunked(payload) : { body: payload, trailers: '' }),
+  }
+}
+
+/** Where one chunk ends and the next begins is Node's business, and differs by version. */
+function unchunked(payload: string): { body: string; trailers: string } {
+  const [size = '', ...rest] = payload.split('\r\n')
+  const after = rest.join('\r\n')
+  const length = Number.parseInt(size, 16)
+  if (length === 0) return { body: '', trailers: after }
+  expect(after.slice(length, length + 2)).toBe('\r\n')
+  const { body, trailers } = unchunked(after.slice(length + 2))
+  return { body: after.slice(0, length) + body, trailers }
 }
 
 function withResolvers<T>() {
@@ -136,7 +155,7 @@ function gateFor(res: ServerResponse) {
       log.push('closed')
     },
   }
-  return { gate, log, open: resolve, fail: reject }
+  return { res, gate, log, open: resolve, fail: reject }
 }
 
 function answerError(res: ServerResponse, error: unknown): void {
@@ -280,8 +299,10 @@ const ways: Way[] = [
       res.cork()
       res.write('a')
       res.write('b')
-      process.nextTick(() => res.uncork())
-      res.end('c')
+      process.nextTick(() => {
+        res.uncork()
+        res.end('c')
+      })
     },
   },
   {
@@ -330,9 +351,12 @@ describe.each(ways)('answering by $name', ({ answer, method, version, headers, s
     await sleep(15)
     expect(wire.text).toBe('')
     held.open(COOKIE)
-    const text = undated(await wire.all())
-    expect(text.replace(/(Set-Cookie|Vary|Cache-Control): .*?\r\n/g, '')).toBe(await plain())
-    expect(parse(text).values('set-cookie')).toEqual(['id=1; HttpOnly'])
+    const { values, ...sent } = parse(undated(await wire.all()))
+    const { values: _, ...expected } = parse(await plain())
+    expect({ ...sent, head: sent.head.replace(/\r\n(Set-Cookie|Vary|Cache-Control): [^\r]*/g, '') }).toEqual(
+      expected,
+    )
+    expect(values('set-cookie')).toEqual(['id=1; HttpOnly'])
     expect(held.log).toEqual([`asked ${status}`, 'closed'])
   })
 
@@ -472,6 +496,16 @@ describe('headers', () => {
     expect(values('set-cookie')).toEqual(['id=1; HttpOnly'])
   })
 
+  test('they go out once too if the error page keeps them', async () => {
+    const port = await serve((_req, res) => {
+      holdResponse(res, { beforeHeaders: () => COOKIE, failed: () => {} })
+      expect(() => res.writeHead(200, 'a\nb')).toThrow('statusMessage')
+      res.statusMessage = ''
+      res.end()
+    })
+    expect(parse(await fetchRaw(port)).values('set-cookie')).toEqual(['id=1; HttpOnly'])
+  })
+
   test('the headers that writeHead got may be changed afterwards', async () => {
     const { values } = await answerWith(COOKIE, (res) => {
       const headers = { 'X-App': 'before' }
@@ -485,8 +519,8 @@ describe('headers', () => {
   test('informational answers pass at once, without the cookie', async () => {
     const server = await serveHeld((res) => {
       res.writeProcessing()
-      res.end('x')
       res.writeEarlyHints({ link: '</a.css>; rel=preload' })
+      res.end('x')
     })
     const wire = new Wire(server.port).send()
     const held = await server.held
@@ -611,7 +645,23 @@ describe('while the commit is under way', () => {
       return [said, needsDrain]
     })
     expect(result).toEqual([false, true])
-    expect(text).toMatch(/a\r\n1\r\nb\r\n0\r\n\r\n$/)
+    expect(parse(text).body).toBe('ab')
+  })
+
+  test('drain waits for a client that reads slowly', async () => {
+    const server = await serveHeld((res) => res.write(Buffer.alloc(16_000_000)))
+    const wire = new Wire(server.port).send()
+    wire.socket.pause()
+    const held = await server.held
+    let drains = 0
+    held.res.on('drain', () => drains++)
+    held.open(NO_CHANGES)
+    await sleep(30)
+    expect(drains).toBe(0)
+    wire.socket.resume()
+    await once(held.res, 'drain')
+    held.res.destroy()
+    await wire.ended
   })
 
   test('callbacks and events come in order, after the bytes', async () => {
@@ -627,7 +677,8 @@ describe('while the commit is under way', () => {
       await once(res, 'close')
       return events
     })
-    expect(result).toEqual(['commit', 'a', 'b', 'finish', 'end'])
+    expect(result.slice(0, 3)).toEqual(['commit', 'a', 'b'])
+    expect(result.slice(3).sort()).toEqual(['end', 'finish'])
   })
 
   test('a write after end is the error that Node makes of it', async () => {
@@ -669,12 +720,26 @@ describe('while the commit is under way', () => {
 
   test('an answer that Node refuses becomes the error page, with the cookie', async () => {
     const { text } = await within((res, held) => {
+      held.gate.stillDue = () => NO_CHANGES
       res.writeHead(200, { 'X-Bad': 'a\nb' })
       res.end('x')
       held.open(COOKIE)
     })
     expect(parse(text)).toMatchObject({ status: 503 })
     expect(parse(text).values('set-cookie')).toEqual(['id=1; HttpOnly'])
+  })
+
+  test('what was due before the commit failed leaves with the error page', async () => {
+    const port = await serve((_req, res) => {
+      holdResponse(res, {
+        beforeHeaders: () => Promise.reject(new Error('down')),
+        failed: (error) => answerError(res, error),
+        stillDue: () => COOKIE,
+      })
+      res.setHeader('Set-Cookie', 'a=1').end('x')
+    })
+    const { status, values } = parse(await fetchRaw(port))
+    expect([status, values('set-cookie')]).toEqual([503, ['id=1; HttpOnly']])
   })
 
   test('what Node refuses once the head is out closes the connection', async () => {
@@ -768,6 +833,52 @@ describe('a failed commit', () => {
     expect([status, body]).toEqual([503, 'Sorry: down'])
     await sleep(30)
     expect(isOver).toBe(true)
+  })
+
+  test('drops what is written right after the error page', async () => {
+    const port = await serve((_req, res) => {
+      holdResponse(res, {
+        beforeHeaders: () => Promise.reject(new Error('down')),
+        failed(error) {
+          answerError(res, error)
+          queueMicrotask(() => res.end('more'))
+        },
+      })
+      res.write('a')
+    })
+    expect(parse(await fetchRaw(port)).body).toBe('Sorry: down')
+  })
+
+  test('may be answered at once with nothing but a body', async () => {
+    const port = await serve((_req, res) => {
+      holdResponse(res, {
+        beforeHeaders: () => Promise.reject(new Error('down')),
+        failed: () => void res.end('sorry'),
+      })
+      res.write('a')
+    })
+    expect(parse(await fetchRaw(port)).body).toBe('sorry')
+  })
+
+  test('lets no pipe into an error page that takes its time, and no trailer after it', async () => {
+    const source = new PassThrough()
+    const port = await serve((_req, res) => {
+      holdResponse(res, {
+        beforeHeaders: () => Promise.reject(new Error('down')),
+        failed() {
+          res.statusCode = 503
+          res.write('Sorry')
+          source.write('b')
+          setTimeout(() => res.end('.'), 10)
+        },
+      })
+      res.setHeader('Trailer', 'X-Sum')
+      res.addTrailers({ 'X-Sum': '97' })
+      source.pipe(res)
+      res.flushHeaders()
+    })
+    const { body, trailers } = parse(await fetchRaw(port))
+    expect([body, trailers.trim()]).toEqual(['Sorry.', ''])
   })
 
   test('drops a handler that only ends', async () => {
@@ -907,6 +1018,19 @@ describe('a client that is gone', () => {
     expect(log).toEqual(['closed'])
   })
 
+  test('because the application hung up is committed for by end alone', async () => {
+    const log = await abandoned(async (res, held) => {
+      res.destroy()
+      res.write('x')
+      held.log.push('wrote')
+      await once(res, 'close')
+      res.end()
+      held.open(COOKIE)
+      await sleep(5)
+    })
+    expect(log).toEqual(['wrote', 'closed', 'asked 200'])
+  })
+
   test('while the commit is under way does not disturb it', async () => {
     const errors: unknown[] = []
     const log = await abandoned(async (res, held, leave) => {
@@ -1019,7 +1143,7 @@ describe('several at the same methods', () => {
     const { values, body } = parse(await fetchRaw(port))
     expect(order).toEqual(['outer 200', 'inner 200'])
     expect(values('set-cookie')).toEqual(['a=1', 'outer=1', 'inner=1'])
-    expect(body).toBe('1\r\nx\r\n1\r\ny\r\n0\r\n\r\n')
+    expect(body).toBe('xy')
   })
 
   /** What compression does: changes the headers at the last moment, and takes its time over the body. */
@@ -1027,6 +1151,7 @@ describe('several at the same methods', () => {
     const { writeHead, write, end } = res as unknown as Record<string, (...args: unknown[]) => unknown>
     const upper = new PassThrough()
     let isOver = false
+    const asOldMiddlewareAsks = () => (res as unknown as { _header: unknown })._header
     upper.on('data', (chunk: Buffer) => setTimeout(() => write!.call(res, chunk.toString().toUpperCase()), 5))
     upper.on('end', () => setTimeout(() => end!.call(res), 10))
     Object.assign(res, {
@@ -1035,13 +1160,13 @@ describe('several at the same methods', () => {
         return writeHead!.apply(res, args)
       },
       write(chunk: string) {
-        if (!res.headersSent) res.writeHead(res.statusCode)
+        if (!asOldMiddlewareAsks()) res.writeHead(res.statusCode)
         return upper.write(chunk)
       },
       end(chunk: string) {
         if (isOver) return res
         isOver = true
-        if (!res.headersSent) res.writeHead(res.statusCode)
+        if (!asOldMiddlewareAsks()) res.writeHead(res.statusCode)
         upper.end(chunk)
         return res
       },
@@ -1065,7 +1190,7 @@ describe('several at the same methods', () => {
         beforeHeaders: () => (time === 'later' ? sleep(20).then(() => COOKIE) : COOKIE),
         failed: () => {},
       }))
-      expect(body).toBe('6\r\nHELLO \r\n5\r\nWORLD\r\n0\r\n\r\n')
+      expect(body).toBe('HELLO WORLD')
       expect([values('x-shouting'), values('set-cookie')]).toEqual([['1'], ['id=1; HttpOnly']])
     })
 

@@ -1,7 +1,7 @@
 import { createSessions, OptionsError, type SessionOptions } from 'holdfast'
 import { memoryStore } from 'holdfast/stores/memory'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { resolveOptions } from '../src/options.ts'
+import { resolveOptions } from '../src/settings.ts'
 import { SECRET } from './helpers/browser.ts'
 
 const silent = { warn: vi.fn(), error: vi.fn() }

@@ -5,8 +5,9 @@
  * do come through these). The first call asks the gate. If there is something to wait for, that call and what follows is queued,
  * while the response looks as if it had been done; then the calls are made in order, and `writeHead` adds the gate's headers.
  *
- * Informational answers (1xx) are no part of the response and pass at once. What bypasses the response object cannot be held:
- * `res.socket`, `res.stream` of HTTP/2, and the deprecated alias `writeHeader`.
+ * Informational answers (1xx) are no part of the response and pass at once; newer Node refuses them once it has begun, waiting
+ * or not. What bypasses the response object cannot be held: `res.socket`, `res.stream` of HTTP/2, and the deprecated alias
+ * `writeHeader`.
  */
 import type { ServerResponse } from 'node:http'
 import type { HeaderChange } from '../answer.ts'
@@ -24,7 +25,7 @@ export interface Gate {
   /**
    * The commit failed, or the application's answer turned out not to be one that Node can send. The response is as new (status
    * 200, no headers, nothing written), for the framework's error path to answer, now or later. That answer does not come
-   * through `beforeHeaders` again; it carries what is `stillDue`.
+   * through `beforeHeaders` again; it carries what is `stillDue`, or what a commit that went well had asked for.
    *
    * If the application was still writing, what it goes on to write is dropped: every call while the response still is as new,
    * but for those made in `failed` itself. So an error path that answers later must set a status or a header first.

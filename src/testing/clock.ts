@@ -1,5 +1,5 @@
-import type { Duration } from '../options.ts'
-import { duration } from '../options.ts'
+import type { Duration } from '../duration.ts'
+import { duration } from '../duration.ts'
 
 /** A clock that stands still until a test moves it; give it to `createSessions` as `clock`. */
 export interface FakeClock {

@@ -35,6 +35,9 @@ export interface Runner {
   it(name: string, body: () => Promise<void>, timeout?: number): void
 }
 
+/** For races between processes on a busy machine; a test alone takes a second or two. */
+const TIMEOUT = 60_000
+
 /**
  * Defines the tests that every store must pass: one for each line of the `Store` contract.
  *
@@ -60,7 +63,7 @@ export function storeSuite(runner: Runner, underTest: StoreUnderTest): void {
             await opened.dispose?.()
           }
         },
-        15_000,
+        TIMEOUT,
       )
     },
   }

@@ -8,7 +8,9 @@ import { SECRET } from './browser.ts'
 
 const [kind, path] = process.argv.slice(2)
 const store = kind === 'sqlite' ? sqliteStore(path!) : fileStore(path!)
-const sessions = createSessions<Data>({ secret: SECRET, store, merge: { visits: 'sum' } })
+// On a busy machine 200 requests to one session may take longer than an application would let them.
+const deadlines = { request: '30s' }
+const sessions = createSessions<Data>({ secret: SECRET, store, merge: { visits: 'sum' }, deadlines })
 const { url } = await servers['express 5']!(sessions)
 process.send!(url)
 process.on('disconnect', () => process.exit())

@@ -1,0 +1,308 @@
+import { randomBytes } from 'node:crypto'
+import { inspect } from 'node:util'
+import type { Answerer } from './answer.ts'
+import type { Committer } from './commit.ts'
+import type { Core } from './core.ts'
+import { handleOf, initialData, replaceData } from './core.ts'
+import type { Duration } from './duration.ts'
+import { duration, limit } from './duration.ts'
+import { AuthenticationRequiredError, HeadersSentError, NotLoadedError, OptionsError } from './errors.ts'
+import { expiry, mayRotate } from './lifetime.ts'
+import type { Opener } from './open.ts'
+import type { Operation } from './operations.ts'
+import type { FlashMessage, LoginOptions, Session, SessionLifetime } from './session.ts'
+import type { Presented, Visit } from './visit.ts'
+import { addOperation, Begun, handOut, inTurn } from './visit.ts'
+
+/** What a session needs from its manager. */
+export interface SessionParts {
+  readonly core: Core
+  readonly opener: Opener
+  readonly committer: Committer
+  readonly answerer: Answerer
+  readonly stampOf: (value: string) => string
+}
+
+/** For the manager: the visit behind a session. */
+export let visitOf: (session: Session<never> | Session<object>) => Visit
+/** @throws NotLoadedError */
+export let loadedVisitOf: typeof visitOf
+
+export class HeldSession<Data extends object> implements Session<Data> {
+  readonly #visit: Visit
+  readonly #parts: SessionParts
+
+  static {
+    visitOf = (session) => {
+      if (session instanceof HeldSession) return session.#visit
+      throw new TypeError('this is not a session that this copy of Holdfast opened')
+    }
+    loadedVisitOf = (session) => {
+      visitOf(session)
+      return (session as HeldSession<object>).#loaded()
+    }
+  }
+
+  constructor(visit: Visit, parts: SessionParts) {
+    this.#visit = visit
+    this.#parts = parts
+  }
+
+  get data(): Data {
+    return handOut(this.#watched()) as Data
+  }
+
+  set data(data: Data) {
+    const visit = this.#watched()
+    handOut(visit)
+    visit.data = data
+  }
+
+  get handle(): string {
+    return handleOf(this.#look())
+  }
+  get isNew(): boolean {
+    return this.#loaded().standing !== 'live'
+  }
+  get userId(): string | undefined {
+    return this.#loaded().record.user
+  }
+  get presented(): Presented {
+    return this.#look().presented
+  }
+  get createdAt(): Date {
+    return new Date(this.#loaded().record.createdAt)
+  }
+  get lastSeenAt(): Date {
+    const visit = this.#loaded()
+    return new Date(visit.kept?.lastSeen ?? visit.openedAt)
+  }
+  get expiresAt(): Date {
+    const visit = this.#loaded()
+    const lastSeen = Math.max(visit.kept?.lastSeen ?? 0, visit.openedAt)
+    return new Date(expiry(visit.record, lastSeen, this.#settings.lifetime))
+  }
+  get authenticatedAt(): Date | undefined {
+    const { authenticatedAt } = this.#loaded().record
+    return authenticatedAt === undefined ? undefined : new Date(authenticatedAt)
+  }
+  get level(): string | undefined {
+    const { level, levelUntil } = this.#loaded().record
+    return levelUntil !== undefined && this.#now() >= levelUntil ? undefined : level
+  }
+  get generation(): number {
+    return this.#loaded().record.generation
+  }
+
+  login(userId: string, options: LoginOptions = {}): Promise<void> {
+    return this.#begin(async () => {
+      checkName('userId', userId)
+      if (options.externalId !== undefined) checkName('externalId', options.externalId)
+      const visit = this.#beforeHeaders('log in')
+      const { user } = visit.record
+      const isAnotherUsers = user !== undefined && user !== userId
+      const lifetimes = isAnotherUsers ? visit.operations.filter(({ kind }) => kind === 'lifetime') : []
+      if (isAnotherUsers) await this.#forgetUser(visit)
+      this.#do({
+        kind: 'login',
+        user: userId,
+        externalId: options.externalId,
+        level: options.level,
+        stamp: options.stamp === undefined ? undefined : this.#parts.stampOf(options.stamp),
+        about: this.#settings.describe?.(visit.source),
+      })
+      // What this request said of the lifetime was meant for the login that it makes.
+      for (const lifetime of lifetimes) this.#do(lifetime)
+    })
+  }
+
+  logout(): Promise<void> {
+    return this.#begin(async () => {
+      const visit = this.#loaded()
+      await this.#parts.committer.end(visit)
+      if (visit.presented !== 'none' || visit.duplicate) visit.cookie = 'clear'
+    })
+  }
+
+  rotate(): Promise<boolean> {
+    return this.#begin(async () => {
+      const visit = this.#beforeHeaders('rotate')
+      if (visit.standing !== 'live') return false
+      if (!mayRotate(visit.generation, visit.record, this.#now(), this.#settings.lifetime)) return false
+      this.#do({ kind: 'rotate' })
+      return true
+    })
+  }
+
+  update<R>(change: (data: Data) => R extends PromiseLike<unknown> ? never : R): Promise<R> {
+    return this.#begin(() => this.#parts.committer.update(this.#loaded(), change as (data: object) => R))
+  }
+
+  commit(): Promise<void> {
+    return this.#begin(async () => this.#parts.committer.commit(this.#look()))
+  }
+
+  load(): Promise<void> {
+    return this.#begin(() => this.#parts.opener.load(this.#look()))
+  }
+
+  reload(): Promise<void> {
+    return this.#begin(() => this.#parts.committer.reload(this.#loaded()))
+  }
+
+  elevate(level: string, { ttl }: { ttl?: Duration } = {}): Promise<void> {
+    return this.#begin(async () => {
+      const visit = this.#beforeHeaders('elevate')
+      if (visit.record.user === undefined)
+        throw new AuthenticationRequiredError('elevate: nobody is logged in')
+      const until = ttl === undefined ? undefined : this.#now() + duration('ttl', ttl)
+      this.#do({ kind: 'elevate', level, until })
+    })
+  }
+
+  requireLevel(level: string): void {
+    if (this.level !== level)
+      throw new AuthenticationRequiredError(`this needs the level ${JSON.stringify(level)}`)
+  }
+
+  requireRecentLogin(age: Duration): void {
+    const { authenticatedAt } = this.#loaded().record
+    if (authenticatedAt === undefined || this.#now() - authenticatedAt > duration('age', age)) {
+      throw new AuthenticationRequiredError('this needs a more recent login')
+    }
+  }
+
+  verifyStamp(value: string): Promise<boolean> {
+    return this.#begin(async () => {
+      const visit = this.#loaded()
+      if (visit.record.stamp === this.#parts.stampOf(value)) return true
+      await this.#parts.committer.end(visit)
+      return false
+    })
+  }
+
+  flash(category: string, message: string): void {
+    this.#loaded()
+    this.#do({ kind: 'flash', flash: { id: randomBytes(6).toString('base64url'), category, message } })
+  }
+
+  takeFlashes(...categories: string[]): FlashMessage[] {
+    const taken = this.#flashes(categories)
+    if (taken.length > 0) this.#do({ kind: 'take', ids: taken.map(({ id }) => id) })
+    return taken.map(({ category, message }) => ({ category, message }))
+  }
+
+  peekFlashes(...categories: string[]): FlashMessage[] {
+    return this.#flashes(categories).map(({ category, message }) => ({ category, message }))
+  }
+
+  setLifetime({ idle, absolute, persistent }: SessionLifetime): void {
+    const visit = this.#loaded()
+    if (absolute !== undefined || persistent !== undefined)
+      this.#beforeHeaders('change the life of the cookie')
+    if (absolute instanceof Date && Number.isNaN(absolute.getTime()))
+      throw new OptionsError('absolute: an invalid Date')
+    this.#do({
+      kind: 'lifetime',
+      ...(idle === undefined ? {} : { idle: limit('idle', idle, false) }),
+      ...(absolute === undefined
+        ? {}
+        : absolute instanceof Date
+          ? { endsAt: absolute.getTime(), absolute: undefined }
+          : { endsAt: undefined, absolute: limit('absolute', absolute, false) }),
+      ...(persistent === undefined ? {} : { persistent }),
+    })
+    visit.looked = true
+  }
+
+  /** What a log or a response may show. */
+  toJSON(): object {
+    const { handle, presented } = this
+    if (!this.#visit.loaded) return { handle, presented }
+    const { isNew, userId, createdAt, lastSeenAt, expiresAt } = this
+    return { handle, isNew, userId, presented, createdAt, lastSeenAt, expiresAt, data: this.#visit.data }
+  }
+
+  [inspect.custom](): string {
+    return `Session ${inspect(this.toJSON())}`
+  }
+
+  get #settings(): Core['settings'] {
+    return this.#parts.core.settings
+  }
+
+  #now(): number {
+    return this.#settings.clock()
+  }
+
+  #look(): Visit {
+    this.#visit.looked = true
+    return this.#visit
+  }
+
+  #loaded(): Visit {
+    const visit = this.#look()
+    if (visit.loaded) return visit
+    throw new NotLoadedError('this session was opened with lazy: true; call `await session.load()` first')
+  }
+
+  #watched(): Visit {
+    const visit = this.#loaded()
+    if (visit.answered) this.#parts.answerer.watch(visit)
+    return visit
+  }
+
+  #beforeHeaders(what: string): Visit {
+    const visit = this.#loaded()
+    if (!visit.answered) return visit
+    throw new HeadersSentError(
+      `the headers have left, and to ${what} needs a cookie: do it before the response begins`,
+    )
+  }
+
+  #do(operation: Operation): void {
+    const visit = this.#visit
+    addOperation(visit, operation, this.#now(), this.#settings.lifetime)
+    if (visit.answered) this.#parts.answerer.watch(visit)
+  }
+
+  #begin<T>(work: () => Promise<T>): Promise<T> {
+    const { events } = this.#parts.core
+    return Begun.start(
+      this.#visit,
+      () => inTurn(this.#visit, work),
+      (error) => events.emit('error', { operation: 'change after the answer', error }),
+    )
+  }
+
+  #flashes(categories: readonly string[]) {
+    const { flashes } = this.#loaded().record
+    return categories.length === 0
+      ? [...flashes]
+      : flashes.filter(({ category }) => categories.includes(category))
+  }
+
+  /** What another user's session held is nothing for the one who logs in now. */
+  async #forgetUser(visit: Visit): Promise<void> {
+    const { base } = visit
+    replaceData(visit, this.#parts.core, (await initialData(this.#parts.core)).text)
+    visit.base = base
+    visit.touched = true
+    visit.operations = visit.operations.filter(({ kind }) => kind === 'confirm' || kind === 'advance')
+  }
+}
+
+/** What a store can index exactly, whichever it is. */
+function checkName(what: string, value: unknown): void {
+  const isName =
+    typeof value === 'string' &&
+    value !== '' &&
+    value.length <= 255 &&
+    !value.includes('\0') &&
+    value.isWellFormed()
+  if (!isName) {
+    throw new TypeError(
+      `login: ${what} must be text of 1 to 255 characters without U+0000, not ${inspect(value)}`,
+    )
+  }
+}
