@@ -2,7 +2,7 @@
 // processes of their own, the load comes from this one. First each is checked to answer correctly. Then come rounds in which all take
 // turns, scenario by scenario, so that whatever slows the machine down slows all of them; results are medians of the rounds.
 //
-//   node bench/http.mjs [--rounds 12] [--ms 150] [--frameworks fastify,hono] [--layers bare,floor,holdfast] [--scenarios read,write]
+//   node bench/http.mjs [--rounds 10] [--ms 150] [--frameworks fastify,hono] [--layers bare,floor,holdfast] [--scenarios read,write]
 //
 // prints JSON: by framework, layer and scenario { perSecond, cpu, added, p99 }: microseconds of CPU time a request, what the session
 // layer adds to that of the bare framework in the same round, and milliseconds.
@@ -17,7 +17,7 @@ const CONNECTIONS = 32
 
 const { values: options } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '12' },
+    rounds: { type: 'string', default: '10' },
     ms: { type: 'string', default: '150' },
     frameworks: { type: 'string', default: 'express,fastify,koa,hono' },
     layers: { type: 'string' },
