@@ -74,12 +74,11 @@ export class HeldSession<Data extends object> implements Session<Data> {
     return new Date(this.#loaded().record.createdAt)
   }
   get lastSeenAt(): Date {
-    const visit = this.#loaded()
-    return new Date(visit.kept?.lastSeen ?? visit.openedAt)
+    return new Date(lastSeenOf(this.#loaded()))
   }
   get expiresAt(): Date {
     const visit = this.#loaded()
-    const lastSeen = Math.max(visit.kept?.lastSeen ?? 0, visit.openedAt)
+    const lastSeen = Math.max(lastSeenOf(visit), visit.openedAt)
     return new Date(expiry(visit.record, lastSeen, this.#settings.lifetime))
   }
   get authenticatedAt(): Date | undefined {
@@ -305,4 +304,9 @@ function checkName(what: string, value: unknown): void {
       `login: ${what} must be text of 1 to 255 characters without U+0000, not ${inspect(value)}`,
     )
   }
+}
+
+/** A quiet visit knows a record, but not one that is its own. */
+function lastSeenOf({ standing, kept, openedAt }: Visit): number {
+  return standing === 'live' && kept ? kept.lastSeen : openedAt
 }

@@ -14,6 +14,9 @@ import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
 import { addOperation, adopt, isUse } from './visit.ts'
 
+/** Times the limit: room for those who have lowered it. */
+const FAR_TOO_MUCH = 8
+
 /** More cookies of our name than a browser could send by accident; each costs a verification. */
 const MOST_COOKIES = 8
 
@@ -148,6 +151,12 @@ export function createOpener(core: Core): Opener {
   }
 
   function decode(text: string): object {
+    // Nobody wrote that under these settings, and reading it would hold up everybody else.
+    if (text.length > settings.maxBytes * FAR_TOO_MUCH) {
+      throw new InvalidRecordError(
+        `the data of the record has ${text.length} characters, far over the limit of ${settings.maxBytes} bytes (maxBytes)`,
+      )
+    }
     try {
       return codec.decode(text)
     } catch (cause) {

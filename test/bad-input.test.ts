@@ -147,15 +147,22 @@ describe('a record', () => {
     await expect(jar.visit(() => undefined)).rejects.toThrow(/record|data/)
   })
 
-  it('of 1 MB is read, or refused, without holding the process up', async () => {
-    const { sessions, jar } = await withText((text) =>
+  it('of 1 MB is refused without being read', async () => {
+    const { sessions, jar, invalid } = await withText((text) =>
       text.replace(/\n.*/s, `\n{"a":"${'x'.repeat(1_000_000)}"}`),
     )
     expect(await fastest(() => sessions.open(jar.header))).toBeLessThan(5)
-    const deep = await withText((text) =>
-      text.replace(/\n.*/s, `\n{"a":${'['.repeat(500_000)}${']'.repeat(500_000)}}`),
+    expect((await sessions.open(jar.header)).presented).toBe('ended')
+    expect(String(invalid.mock.lastCall?.[0].error)).toMatch(
+      /1000008 characters, far over the limit of 32768/,
     )
-    await expect(deep.jar.visit((session) => session.data)).rejects.toThrow(/nested deeper than 100 levels/)
+  })
+
+  it('nested without end is a clear error', async () => {
+    const { jar } = await withText((text) =>
+      text.replace(/\n.*/s, `\n{"a":${'['.repeat(50_000)}${']'.repeat(50_000)}}`),
+    )
+    await expect(jar.visit((session) => session.data)).rejects.toThrow(/nested deeper than 100 levels/)
   })
 })
 

@@ -96,4 +96,15 @@ describe('a session', () => {
     )
     expect(await visitor.visit((session) => session.data.visits)).toBe(200)
   })
+
+  it('is answered without a promise when nothing has changed', async () => {
+    const { sessions } = manager<{ n?: number }>()
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.n = 1))
+    for (const header of [undefined, visitor.header]) {
+      const session = await sessions.open(header)
+      expect(session.data.n).toBe(header && 1)
+      expect(sessions.commit(session)).toEqual({ headers: [['Vary', 'Cookie', 'append']] })
+    }
+  })
 })

@@ -1,15 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Sessions } from '../sessions.ts'
+import type { AdapterOptions } from './adapter-options.ts'
 import { openOnNode } from './node.ts'
 
-export interface ExpressSessionsOptions {
-  /** Where the request carries its session. Default: `session`. */
-  property?: string
-  /** Requests that need no session: no load, no cookie. */
-  skip?: (request: IncomingMessage) => boolean
-  /** Load on `await req.session.load()` only. */
-  lazy?: boolean
-}
+export type ExpressSessionsOptions = AdapterOptions<IncomingMessage>
 
 /**
  * Sessions for Express 4 and 5 (and connect): `req.session`. Saved before the first byte of the response, however the handler

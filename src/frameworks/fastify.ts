@@ -2,16 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { HeaderChange } from '../answer.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
+import type { AdapterOptions } from './adapter-options.ts'
 import { applyHeaders } from './headers.ts'
 
-export interface FastifySessionsOptions<Data extends object> {
+export interface FastifySessionsOptions<Data extends object> extends AdapterOptions<FastifyRequestLike> {
   sessions: Sessions<Data>
-  /** Where the request carries its session. Default: `session`. */
-  property?: string
-  /** Requests that need no session: no load, no cookie. */
-  skip?: (request: FastifyRequestLike) => boolean
-  /** Load on `await request.session.load()` only. */
-  lazy?: boolean
 }
 
 /**

@@ -1,15 +1,9 @@
 import type { Sessions } from '../sessions.ts'
+import type { AdapterOptions } from './adapter-options.ts'
 import { applyHeaders } from './headers.ts'
 import { withHeaders } from './web.ts'
 
-export interface HonoSessionsOptions {
-  /** The variable that holds the session: `c.var.session`. Default: `session`. */
-  property?: string
-  /** Requests that need no session: no load, no cookie. */
-  skip?: (context: HonoContextLike) => boolean
-  /** Load on `await c.var.session.load()` only. */
-  lazy?: boolean
-}
+export type HonoSessionsOptions = AdapterOptions<HonoContextLike>
 
 /**
  * Sessions for Hono 4: `c.var.session`. Saved when the handler is done, before its response is handed on; a failed save goes to `app.onError`.

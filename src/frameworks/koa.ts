@@ -1,15 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Sessions } from '../sessions.ts'
+import type { AdapterOptions } from './adapter-options.ts'
 import { openOnNode } from './node.ts'
 
-export interface KoaSessionsOptions {
-  /** Where the context carries its session. Default: `session`. */
-  property?: string
-  /** Requests that need no session: no load, no cookie. */
-  skip?: (context: KoaContextLike) => boolean
-  /** Load on `await ctx.session.load()` only. */
-  lazy?: boolean
-}
+export type KoaSessionsOptions = AdapterOptions<KoaContextLike>
 
 /**
  * Sessions for Koa 3: `ctx.session`. Saved before the first byte of the response; a failed save goes through `ctx.onerror`, as what
