@@ -25,7 +25,7 @@ function table(title, head, rows) {
 }
 
 async function inProcess() {
-  const result = await run('in-process.mjs', [isQuick ? '9' : '25'])
+  const result = await run('in-process.mjs', [isQuick ? '5' : '25'])
   table(
     'In process: open, handler, commit. Microseconds of CPU time',
     ['', 'floor', 'holdfast', 'difference'],
@@ -37,7 +37,7 @@ async function inProcess() {
 }
 
 async function overHttp() {
-  const args = isQuick ? ['--rounds', '3', '--ms', '60'] : []
+  const args = isQuick ? ['--rounds', '3', '--ms', '40'] : []
   for (const framework of ['express', 'fastify', 'koa', 'hono']) {
     const layers = (await run('http.mjs', ['--frameworks', framework, ...args]))[framework]
     const scenarios = Object.keys(layers.bare)
