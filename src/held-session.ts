@@ -176,6 +176,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   requireLevel(level: string): void {
+    if (this.userId === undefined) throw new AuthenticationRequiredError('nobody is logged in')
     if (this.level !== level)
       throw new AuthenticationRequiredError(`this needs the level ${JSON.stringify(level)}`)
   }

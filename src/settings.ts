@@ -169,6 +169,8 @@ function resolveDeadlines(deadlines: NonNullable<SessionOptions<object>['deadlin
 const MAKE_ONE = 'Make one with: node -p "crypto.randomBytes(32).toString(\'base64url\')"'
 
 function resolveSecrets(secret: SessionOptions<object>['secret'], logger: Logger): Uint8Array[] {
+  if (Array.isArray(secret) && secret.length === 0)
+    throw new OptionsError(`secret: the list is empty. ${MAKE_ONE}`)
   const list =
     secret === undefined ? [] : Array.isArray(secret) ? (secret as readonly Secret[]) : [secret as Secret]
   if (list.length > 0) return list.map(checkSecret)

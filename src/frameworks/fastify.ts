@@ -42,7 +42,12 @@ function plugin<Data extends object>(
   options: FastifySessionsOptions<Data>,
   done: (error?: Error) => void,
 ): void {
-  checkMounting('fastifySessions', options.sessions, options, ['sessions', 'property', 'prefix'])
+  try {
+    checkMounting('fastifySessions', options.sessions, options, ['sessions', 'property', 'prefix'])
+  } catch (error) {
+    done(error as Error)
+    return
+  }
   const { sessions, property = 'session', skip, lazy = false } = options
   const app = instance as FastifyLike
   const failed = new WeakSet<object>()
