@@ -2,7 +2,7 @@
 // processes of their own, the load comes from this one. First each is checked to answer correctly. Then come rounds in which all take
 // turns, scenario by scenario, so that whatever slows the machine down slows all of them; results are medians of the rounds.
 //
-//   node bench/http.mjs [--rounds 5] [--ms 400] [--frameworks fastify,hono] [--layers bare,floor,holdfast] [--scenarios read,write]
+//   node bench/http.mjs [--rounds 10] [--ms 150] [--frameworks fastify,hono] [--layers bare,floor,holdfast] [--scenarios read,write]
 //
 // prints JSON: by framework, layer and scenario { perSecond, cpu, added, p99 }: microseconds of CPU time a request, what the session
 // layer adds to that of the bare framework in the same round, and milliseconds.
@@ -17,8 +17,8 @@ const CONNECTIONS = 32
 
 const { values: options } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '5' },
-    ms: { type: 'string', default: '400' },
+    rounds: { type: 'string', default: '10' },
+    ms: { type: 'string', default: '150' },
     frameworks: { type: 'string', default: 'express,fastify,koa,hono' },
     layers: { type: 'string' },
     scenarios: { type: 'string', default: 'none,read,write,create' },
@@ -74,12 +74,13 @@ async function sessionsOf({ port, layer }) {
   return Promise.all(Array.from({ length: CONNECTIONS }, async () => (await ask(port, '/write')).cookie))
 }
 
-async function measure(server, scenario, cookies, milliseconds) {
+async function measure(server, scenario, milliseconds) {
   const before = await server.cpu()
   const { latencies, bodies } = await load({
     port: server.port,
     path: paths[scenario],
-    cookies: scenario === 'read' || scenario === 'write' ? cookies : cookies.map(() => undefined),
+    cookies:
+      scenario === 'read' || scenario === 'write' ? server.cookies : Array(CONNECTIONS).fill(undefined),
     milliseconds,
   })
   const cpu = ((await server.cpu()) - before) / latencies.length
@@ -92,20 +93,26 @@ async function measure(server, scenario, cookies, milliseconds) {
   return { perSecond, cpu, p99: percentile(latencies, 0.99) }
 }
 
+/** Nobody is always the one who comes after a certain other. */
+function rotated(list, by) {
+  const at = by % list.length
+  return [...list.slice(at), ...list.slice(0, at)]
+}
+
 async function compare(framework) {
   const { layers } = await import(`./apps/${framework}.mjs`)
   const names = options.layers?.split(',') ?? Object.keys(layers)
   const servers = await Promise.all(names.map((layer) => start(framework, layer)))
   for (const server of servers) await checkThatItCounts(server)
-  const cookies = await Promise.all(servers.map(sessionsOf))
+  for (const server of servers) server.cookies = await sessionsOf(server)
 
   const samples = []
   for (let round = -1; round < rounds; round++) {
     const isWarmUp = round < 0 // for the compiler
     for (const scenario of scenarios) {
       const bySameRound = []
-      for (const [i, server] of servers.entries()) {
-        const sample = await measure(server, scenario, cookies[i], isWarmUp ? 3 * milliseconds : milliseconds)
+      for (const server of rotated(servers, round + 1)) {
+        const sample = await measure(server, scenario, isWarmUp ? 6 * milliseconds : milliseconds)
         bySameRound.push({ layer: server.layer, scenario, ...sample })
       }
       const bare = bySameRound.find(({ layer }) => layer === 'bare')
