@@ -175,9 +175,7 @@ function resolveSecrets(secret: SessionOptions<object>['secret'], logger: Logger
     secret === undefined ? [] : Array.isArray(secret) ? (secret as readonly Secret[]) : [secret as Secret]
   if (list.length > 0) return list.map(checkSecret)
   if (process.env.NODE_ENV === 'production') {
-    throw new OptionsError(
-      'secret: needed in production. Make one with: node -p "crypto.randomBytes(32).toString(\'base64url\')"',
-    )
+    throw new OptionsError(`secret: needed in production. ${MAKE_ONE}`)
   }
   logger.warn('holdfast: no secret given, so a random one is used, and all sessions end with this process.')
   return [randomBytes(32)]
