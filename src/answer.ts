@@ -146,7 +146,10 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
   }
 
   function closed(visit: Visit): void {
-    if (visit.loaded && isChanged(visit)) {
+    clearTimeout(visit.lateCheck)
+    visit.lateCheck = undefined
+    if (visit.loaded && !visit.isReported && isChanged(visit)) {
+      visit.isReported = true
       events.emit('uncommitted', { handle: handleOf(visit), route: routeOf(visit.source) })
     }
   }
@@ -160,10 +163,7 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
   }
 
   function watch(visit: Visit): void {
-    visit.lateCheck ??= setTimeout(() => {
-      visit.lateCheck = undefined
-      closed(visit)
-    }, LATE_CHECK).unref()
+    visit.lateCheck ??= setTimeout(() => closed(visit), LATE_CHECK).unref()
   }
 
   return { answer, closed, watch }

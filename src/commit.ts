@@ -147,7 +147,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     for (let attempt = 0; ; attempt++) {
       const now = clock()
       if (current !== 'gone' && isExpired(visit, current, now)) current = await reloaded(visit, now)
-      if (current === 'gone' || isRetired(visit.generation, current.record)) {
+      if (current === 'gone' || isDead(visit, current.record)) {
         if (isForTokenOnly) {
           visit.operations = []
           return true
@@ -205,6 +205,11 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   /** This request is a use of the session itself, so it does not expire under its hands for want of use before it began. */
   function isExpired(visit: Visit, { record, lastSeen }: Kept, now: number): boolean {
     return now >= expiry(record, isUse(visit) ? Math.max(lastSeen, visit.openedAt) : lastSeen, lifetime)
+  }
+
+  /** After a failover the record may be back with whoever had it before the login: what this user wrote is not for them. */
+  function isDead(visit: Visit, record: SessionRecord): boolean {
+    return isRetired(visit.generation, record) || record.user !== visit.kept!.record.user
   }
 
   /** A rotation that was due and came too late is nothing to fail an answer for. */

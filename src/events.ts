@@ -34,10 +34,27 @@ export interface Events {
   emit<Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]): void
 }
 
+const NAMES: readonly (keyof SessionEvents)[] = [
+  ...([
+    'created',
+    'login',
+    'logout',
+    'rotated',
+    'revoked',
+    'expired',
+    'reuse',
+    'forged',
+    'duplicate',
+  ] as const),
+  ...(['invalid', 'overwritten', 'uncommitted', 'swept', 'error'] as const),
+]
+
 export function createEvents(logger: Logger): Events {
   const listeners = new Map<keyof SessionEvents, Set<Listener<never>>>()
   return {
     on(name, listener) {
+      if (!NAMES.includes(name))
+        throw new TypeError(`there is no event '${name}'. There are: ${NAMES.join(', ')}`)
       const set = listeners.get(name) ?? new Set()
       listeners.set(name, set.add(listener as Listener<never>))
       return () => void set.delete(listener as Listener<never>)

@@ -6,10 +6,18 @@ import type { Core } from './core.ts'
 import { handleOf, initialData, replaceData } from './core.ts'
 import type { Duration } from './duration.ts'
 import { duration, limit } from './duration.ts'
-import { AuthenticationRequiredError, HeadersSentError, NotLoadedError, OptionsError } from './errors.ts'
+import {
+  AuthenticationRequiredError,
+  DataError,
+  HeadersSentError,
+  NotLoadedError,
+  OptionsError,
+} from './errors.ts'
+import { checkTypes, refuseUnknown } from './given.ts'
 import { expiry, mayRotate } from './lifetime.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
+import { viewOf } from './request.ts'
 import type { FlashMessage, LoginOptions, Session, SessionLifetime } from './session.ts'
 import type { Presented, Visit } from './visit.ts'
 import { addOperation, Begun, handOut, inTurn } from './visit.ts'
@@ -46,6 +54,8 @@ export class HeldSession<Data extends object> implements Session<Data> {
   constructor(visit: Visit, parts: SessionParts) {
     this.#visit = visit
     this.#parts = parts
+    // What is put beside data would be lost: it is an error.
+    Object.preventExtensions(this)
   }
 
   get data(): Data {
@@ -54,6 +64,9 @@ export class HeldSession<Data extends object> implements Session<Data> {
 
   set data(data: Data) {
     const visit = this.#watched()
+    if (typeof data !== 'object' || data === null || Array.isArray(data)) {
+      throw new DataError(`data must be a plain object, not ${inspect(data)}. To empty it, set data = {}.`)
+    }
     handOut(visit)
     visit.data = data
   }
@@ -96,6 +109,8 @@ export class HeldSession<Data extends object> implements Session<Data> {
   login(userId: string, options: LoginOptions = {}): Promise<void> {
     return this.#begin(async () => {
       checkName('userId', userId)
+      refuseUnknown('login: ', options, ['stamp', 'externalId', 'level'])
+      checkTypes('login: ', options, { stamp: 'string', level: 'string' })
       if (options.externalId !== undefined) checkName('externalId', options.externalId)
       const visit = this.#beforeHeaders('log in')
       const { user } = visit.record
@@ -108,7 +123,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
         externalId: options.externalId,
         level: options.level,
         stamp: options.stamp === undefined ? undefined : this.#parts.stampOf(options.stamp),
-        about: this.#settings.describe?.(visit.source),
+        about: this.#settings.describe?.(viewOf(visit.source)),
       })
       // What this request said of the lifetime was meant for the login that it makes.
       for (const lifetime of lifetimes) this.#do(lifetime)
@@ -151,6 +166,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
 
   elevate(level: string, { ttl }: { ttl?: Duration } = {}): Promise<void> {
     return this.#begin(async () => {
+      checkTypes('elevate: ', { level: level ?? null }, { level: 'string' })
       const visit = this.#beforeHeaders('elevate')
       if (visit.record.user === undefined)
         throw new AuthenticationRequiredError('elevate: nobody is logged in')
@@ -160,6 +176,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   requireLevel(level: string): void {
+    if (this.userId === undefined) throw new AuthenticationRequiredError('nobody is logged in')
     if (this.level !== level)
       throw new AuthenticationRequiredError(`this needs the level ${JSON.stringify(level)}`)
   }
@@ -181,6 +198,11 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   flash(category: string, message: string): void {
+    if (typeof category !== 'string' || typeof message !== 'string') {
+      throw new TypeError(
+        `flash: takes a category and a message, both text, not ${inspect(category)} and ${inspect(message)}`,
+      )
+    }
     this.#loaded()
     this.#do({ kind: 'flash', flash: { id: randomBytes(6).toString('base64url'), category, message } })
   }
@@ -195,20 +217,23 @@ export class HeldSession<Data extends object> implements Session<Data> {
     return this.#flashes(categories).map(({ category, message }) => ({ category, message }))
   }
 
-  setLifetime({ idle, absolute, persistent }: SessionLifetime): void {
+  setLifetime(lifetime: SessionLifetime): void {
+    refuseUnknown('setLifetime: ', lifetime, ['idle', 'absolute', 'persistent'])
+    checkTypes('setLifetime: ', lifetime, { persistent: 'boolean' })
+    const { idle, absolute, persistent } = lifetime
     const visit = this.#loaded()
     if (absolute !== undefined || persistent !== undefined)
       this.#beforeHeaders('change the life of the cookie')
     if (absolute instanceof Date && Number.isNaN(absolute.getTime()))
-      throw new OptionsError('absolute: an invalid Date')
+      throw new OptionsError('setLifetime: absolute: an invalid Date')
     this.#do({
       kind: 'lifetime',
-      ...(idle === undefined ? {} : { idle: limit('idle', idle, false) }),
+      ...(idle === undefined ? {} : { idle: limit('setLifetime: idle', idle, false) }),
       ...(absolute === undefined
         ? {}
         : absolute instanceof Date
           ? { endsAt: absolute.getTime(), absolute: undefined }
-          : { endsAt: undefined, absolute: limit('absolute', absolute, false) }),
+          : { endsAt: undefined, absolute: limit('setLifetime: absolute', absolute, false) }),
       ...(persistent === undefined ? {} : { persistent }),
     })
     visit.looked = true
@@ -301,7 +326,7 @@ function checkName(what: string, value: unknown): void {
     value.isWellFormed()
   if (!isName) {
     throw new TypeError(
-      `login: ${what} must be text of 1 to 255 characters without U+0000, not ${inspect(value)}`,
+      `login: ${what} must be text of 1 to 255 characters without U+0000, not ${inspect(value)}${typeof value === 'number' ? '; pass String(id)' : ''}`,
     )
   }
 }

@@ -19,16 +19,17 @@ export {
 export type { SessionEvents } from './events.ts'
 export type { LifetimePolicy } from './lifetime.ts'
 export type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './management.ts'
-export type { MergeRule, MergeRules } from './merge.ts'
+export type { MergeRule } from './merge.ts'
 export type {
   CookieOptions,
   LifetimeOptions,
   LifetimePreset,
   Logger,
+  MergeRulesFor,
   SessionOptions,
 } from './options.ts'
 export type { Register, RegisteredSessions } from './register.ts'
-export type { RequestSource } from './request.ts'
+export type { RequestSource, RequestView } from './request.ts'
 export type { FlashMessage, LoginOptions, Session, SessionLifetime } from './session.ts'
 export type { Sessions } from './sessions.ts'
 export { createSessions } from './sessions.ts'
@@ -44,3 +45,4 @@ export type {
 } from './store.ts'
 export { isTombstone, NEVER } from './store.ts'
 export { memoryStore } from './stores/memory.ts'
+export { StoreError } from './stores/store-error.ts'

@@ -31,7 +31,8 @@ export interface SessionPage {
 }
 
 export type RevokeTarget =
-  | { readonly handle: string }
+  /** Handles are public: give the `userId` too where the handle comes from a form, and it ends only a session of that user. */
+  | { readonly handle: string; readonly userId?: string }
   | { readonly userId: string }
   | { readonly externalId: string }
   /** Sessions whose login (or creation, without one) is longer ago than this, or before this moment. */
@@ -57,6 +58,8 @@ export interface Management {
   /** Sweeps by itself from now on; the result stops it. */
   keepSweeping(): () => void
 }
+
+const WHICH = 'revoke: give { handle }, { userId }, { externalId } or { olderThan }'
 
 const PAGE = 200
 /** Clocks of instances may differ by this much: what one of them could still hold for live is not collected. */
@@ -87,6 +90,7 @@ export function createManagement({ settings, vault, events, background }: Core):
   }
 
   async function list(userId: string): Promise<SessionInfo[]> {
+    text('userId', userId)
     const sessions: SessionInfo[] = []
     let cursor: string | undefined
     do {
@@ -130,7 +134,12 @@ export function createManagement({ settings, vault, events, background }: Core):
 
   async function destroyTarget(target: RevokeTarget): Promise<number> {
     const until = clock() + QUIET_TIME
-    if ('handle' in target) return (await vault.destroy(text('handle', target.handle), until)) ? 1 : 0
+    if (typeof target !== 'object' || target === null) throw new TypeError(WHICH)
+    if ('handle' in target) {
+      const handle = text('handle', target.handle)
+      if ('userId' in target && !(await isOf(handle, text('userId', target.userId)))) return 0
+      return (await vault.destroy(handle, until)) ? 1 : 0
+    }
     if ('userId' in target) return vault.destroyAll('users', text('userId', target.userId), until)
     if ('externalId' in target)
       return vault.destroyAll('externalIds', text('externalId', target.externalId), until)
@@ -141,7 +150,12 @@ export function createManagement({ settings, vault, events, background }: Core):
       if (Number.isNaN(before)) throw new TypeError('revoke: olderThan is an invalid Date')
       return destroyWhere((record) => (record.authenticatedAt ?? record.createdAt) < before)
     }
-    throw new TypeError('revoke: give { handle }, { userId }, { externalId } or { olderThan }')
+    throw new TypeError(WHICH)
+  }
+
+  async function isOf(handle: string, userId: string): Promise<boolean> {
+    const kept = await vault.load(handle)
+    return kept !== undefined && kept !== 'destroyed' && kept.record.user === userId
   }
 
   async function destroyWhere(isMeant: (record: SessionRecord) => boolean): Promise<number> {
@@ -213,7 +227,6 @@ export function createManagement({ settings, vault, events, background }: Core):
 }
 
 function text(name: string, value: unknown): string {
-  if (typeof value !== 'string' || value === '')
-    throw new TypeError(`revoke: ${name} must be text, and not empty`)
+  if (typeof value !== 'string' || value === '') throw new TypeError(`${name} must be text, and not empty`)
   return value
 }

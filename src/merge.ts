@@ -13,7 +13,7 @@ import { build, copy, type Entry, entriesOf, equal, kindOf, listOf } from './val
  * - `'union'`: arrays as sets of values: theirs, without what mine removed, then what mine added.
  * - `'max'`: the larger number, bigint, Date or string; absent and NaN are the lowest.
  * - `'atomic'`: one value, never mixed: the later commit wins.
- * - `'reject'`: the later commit fails with `MergeRejectedError`.
+ * - `'reject'`: the later commit fails: a `ConflictError`, 409, in an application.
  * - a function: its result (undefined: the key is absent). It is given copies, undefined for what is absent.
  *
  * `sum`, `union` and `max` hold for each value at or below their path, and leave what they cannot combine to the

@@ -260,6 +260,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     resend: false,
     answered: false,
     lateCheck: undefined,
+    isReported: false,
     turn: DONE,
     begun: [],
   }

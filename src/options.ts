@@ -1,7 +1,7 @@
 import type { Codec } from './codec.ts'
 import type { Duration } from './duration.ts'
-import type { MergeRules } from './merge.ts'
-import type { RequestSource } from './request.ts'
+import type { MergeRule } from './merge.ts'
+import type { RequestView } from './request.ts'
 import type { StandardSchema } from './schema.ts'
 import type { Store } from './store.ts'
 
@@ -27,13 +27,13 @@ export interface SessionOptions<Data extends object> {
   /** Turns data into text in place of JSON. */
   codec?: Codec
   /** What parallel changes of one key mean, by dotted path: `{ visits: 'sum', cart: 'sum', tags: 'union' }`. Default: the later one wins, with an `overwritten` event. */
-  merge?: MergeRules
+  merge?: MergeRulesFor<Data>
   /** Encrypt what the store keeps (AES-256-GCM under a key derived from the secret). Default: false. */
   seal?: boolean
   /** Limit for encoded data, in bytes. Default: 32768. */
   maxBytes?: number
   /** A few words about a request, kept from the login on for the user's list of devices. Default: nothing is kept. */
-  describe?: (request: RequestSource) => Record<string, string>
+  describe?: (request: RequestView) => Record<string, string>
   /** Save what a handler changed before it failed with an exception or a status of 500 or more. Default: false, as Django does. */
   saveOnError?: boolean
   /** Milliseconds since 1970. Default: `Date.now`; for tests. */
@@ -48,6 +48,11 @@ export interface SessionOptions<Data extends object> {
   sweepEvery?: Duration | false
   /** Where warnings go, and errors that nobody listens for. Default: the console. */
   logger?: Logger
+}
+
+/** Merge rules by the paths that the data can have. */
+export type MergeRulesFor<Data extends object> = {
+  readonly [Path in '*' | (keyof Data & string) | `${keyof Data & string}.${string}`]?: MergeRule
 }
 
 export type Secret = string | Uint8Array
@@ -67,7 +72,7 @@ export interface LifetimeOptions {
   grace?: Duration
   /** How often the time of last use is written, at most (and a tenth of `idle`, if that is shorter). Default: 60 s. */
   touchEvery?: Duration
-  /** Whether the cookie survives the end of the browser. Default: false; `setLifetime({ persistent: true })` is the 'remember me' of one session. */
+  /** Whether the cookie survives the end of the browser. Default: false; For one session alone: `setLifetime({ persistent: true, idle: '30d', absolute: '30d' })`. */
   persistent?: boolean
 }
 

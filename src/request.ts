@@ -3,6 +3,16 @@ import type { IncomingMessage } from 'node:http'
 /** What a session can be opened from: a web `Request`, a Node request (also of an upgrade), a Cookie header, or nothing. */
 export type RequestSource = Request | Pick<IncomingMessage, 'headers' | 'method' | 'url'> | string | undefined
 
+/** A request as `describe` sees it, whatever the framework. */
+export interface RequestView {
+  /** The value of a header, by its name in lower case. */
+  header(name: string): string | undefined
+}
+
+export function viewOf(source: RequestSource): RequestView {
+  return { header: (name) => (typeof source === 'string' ? undefined : header(source, name)) }
+}
+
 export function cookieHeader(source: RequestSource): string {
   if (typeof source === 'string') return source
   return header(source, 'cookie') ?? ''

@@ -74,7 +74,8 @@ export interface Session<Data extends object = Record<string, unknown>> {
   /** As `takeFlashes`, but they stay. */
   peekFlashes(...categories: string[]): FlashMessage[]
   /**
-   * Limits for this session alone. `persistent: true` is 'remember me'. `absolute` may be a moment.
+   * Limits for this session alone. 'Remember me' is `setLifetime({ persistent: true, idle: '30d', absolute: '30d' })`: the cookie lasts as long as
+   * `absolute`, but without use the session ends after `idle`. `absolute` may be a moment.
    * @throws HeadersSentError when the cookie would change and the headers have left
    */
   setLifetime(lifetime: SessionLifetime): void

@@ -5,8 +5,9 @@ import { defaultCodec } from './codec.ts'
 import type { CookieAttributes } from './cookie.ts'
 import { duration, limit, positive } from './duration.ts'
 import { OptionsError } from './errors.ts'
+import { checkTypes, refuseUnknown } from './given.ts'
 import type { LifetimePolicy } from './lifetime.ts'
-import type { CompiledRules } from './merge.ts'
+import type { CompiledRules, MergeRules } from './merge.ts'
 import { compileRules } from './merge.ts'
 import type {
   CookieOptions,
@@ -16,7 +17,7 @@ import type {
   Secret,
   SessionOptions,
 } from './options.ts'
-import type { RequestSource } from './request.ts'
+import type { RequestView } from './request.ts'
 import type { StandardSchema } from './schema.ts'
 import type { Store } from './store.ts'
 import { memoryStore } from './stores/memory.ts'
@@ -34,7 +35,7 @@ export interface Settings {
   readonly mergeRules: CompiledRules
   readonly seal: boolean
   readonly maxBytes: number
-  readonly describe: ((request: RequestSource) => Record<string, string>) | undefined
+  readonly describe: ((request: RequestView) => Record<string, string>) | undefined
   readonly saveOnError: boolean
   readonly clock: () => number
   readonly requestDeadline: number
@@ -56,6 +57,13 @@ const PRESETS = {
 
 export function resolveOptions<Data extends object>(options: SessionOptions<Data>): Settings {
   refuseUnknown('', options, OPTION_NAMES)
+  checkTypes('', options, {
+    seal: 'boolean',
+    maxBytes: 'number',
+    describe: 'function',
+    saveOnError: 'boolean',
+    clock: 'function',
+  })
   const name = options.name ?? 'id'
   if (!/^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(name)) {
     throw new OptionsError(
@@ -66,13 +74,13 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
   return {
     name,
     secrets: resolveSecrets(options.secret, logger),
-    store: resolveStore(options.store),
+    store: resolveStore(options.store, logger),
     lifetime: resolveLifetime(options.lifetime ?? {}),
     cookie: resolveCookie(options.cookie ?? {}, name),
-    schema: options.schema,
+    schema: checkSchema(options.schema),
     onInvalid: resolveOnInvalid(options.onInvalid),
-    codec: options.codec ?? defaultCodec,
-    mergeRules: compileRules(options.merge ?? {}),
+    codec: checkCodec(options.codec ?? defaultCodec),
+    mergeRules: resolveMerge((options.merge ?? {}) as MergeRules),
     seal: options.seal ?? false,
     maxBytes: positive('maxBytes', options.maxBytes ?? 32_768),
     describe: options.describe,
@@ -101,21 +109,47 @@ const OPTION_NAMES = [
   ...['saveOnError', 'clock', 'name', 'deadlines', 'sweepEvery', 'logger'],
 ]
 
-function refuseUnknown(where: string, options: object, known: readonly string[]): void {
-  for (const key of Object.keys(options)) {
-    if (!known.includes(key))
-      throw new OptionsError(`${where}${key}: there is no such option. There are: ${known.join(', ')}`)
+function resolveStore(store: Store | undefined, logger: Logger): Store {
+  if (store === undefined) {
+    if (process.env.NODE_ENV === 'production') {
+      logger.warn(
+        'holdfast: no store given, so sessions are kept in the memory of this process and end with it.',
+      )
+    }
+    return memoryStore()
   }
-}
-
-function resolveStore(store: Store | undefined): Store {
-  if (store === undefined) return memoryStore()
   if (typeof store.load !== 'function' || typeof store.update !== 'function') {
     throw new OptionsError(
       'store: this is not a store. Call one of the store functions, for instance memoryStore().',
     )
   }
   return store
+}
+
+function checkSchema(schema: StandardSchema | undefined): StandardSchema | undefined {
+  if (schema !== undefined && typeof schema?.['~standard']?.validate !== 'function') {
+    throw new OptionsError(
+      'schema: this is no Standard Schema. Give one of zod, valibot, arktype or another that implements it.',
+    )
+  }
+  return schema
+}
+
+function checkCodec(codec: Codec): Codec {
+  if (typeof codec.encode !== 'function' || typeof codec.decode !== 'function') {
+    throw new OptionsError('codec: must have two functions, encode and decode')
+  }
+  return codec
+}
+
+function resolveMerge(rules: MergeRules): CompiledRules {
+  if (typeof rules !== 'object')
+    throw new OptionsError(`merge: ${JSON.stringify(rules)} must be an object of rules by path`)
+  try {
+    return compileRules(rules)
+  } catch (cause) {
+    throw new OptionsError((cause as Error).message, { cause })
+  }
 }
 
 function resolveOnInvalid<Data extends object>(
@@ -132,14 +166,16 @@ function resolveDeadlines(deadlines: NonNullable<SessionOptions<object>['deadlin
   return positive('deadlines.request', duration('deadlines.request', deadlines.request ?? '5s'))
 }
 
+const MAKE_ONE = 'Make one with: node -p "crypto.randomBytes(32).toString(\'base64url\')"'
+
 function resolveSecrets(secret: SessionOptions<object>['secret'], logger: Logger): Uint8Array[] {
+  if (Array.isArray(secret) && secret.length === 0)
+    throw new OptionsError(`secret: the list is empty. ${MAKE_ONE}`)
   const list =
     secret === undefined ? [] : Array.isArray(secret) ? (secret as readonly Secret[]) : [secret as Secret]
   if (list.length > 0) return list.map(checkSecret)
   if (process.env.NODE_ENV === 'production') {
-    throw new OptionsError(
-      'secret: needed in production. Make one with: node -p "crypto.randomBytes(32).toString(\'base64url\')"',
-    )
+    throw new OptionsError(`secret: needed in production. ${MAKE_ONE}`)
   }
   logger.warn('holdfast: no secret given, so a random one is used, and all sessions end with this process.')
   return [randomBytes(32)]
@@ -150,13 +186,15 @@ const EXAMPLE_SECRETS =
 
 function checkSecret(secret: Secret): Uint8Array {
   if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) {
-    throw new OptionsError(`secret: a ${typeof secret} is not a secret; give text or bytes`)
+    throw new OptionsError(
+      `secret: ${secret === null ? 'null' : `a ${typeof secret}`} is not a secret; give text or bytes`,
+    )
   }
   const bytes = Buffer.from(secret as Uint8Array)
   if (bytes.length < 32)
-    throw new OptionsError(`secret: ${bytes.length} bytes are too few; at least 32 are needed`)
+    throw new OptionsError(`secret: ${bytes.length} bytes are too few; at least 32 are needed. ${MAKE_ONE}`)
   if (new Set(bytes).size < 8 || (typeof secret === 'string' && EXAMPLE_SECRETS.test(secret))) {
-    throw new OptionsError('secret: this one can be guessed. Use 32 random bytes.')
+    throw new OptionsError(`secret: this one can be guessed. ${MAKE_ONE}`)
   }
   return bytes
 }
@@ -177,6 +215,7 @@ function resolveLifetime(given: LifetimeOptions | LifetimePreset): LifetimePolic
     'touchEvery',
     'persistent',
   ])
+  checkTypes('lifetime.', options, { persistent: 'boolean' })
   const idle = limit('lifetime.idle', options.idle, '24h')
   const absolute = limit('lifetime.absolute', options.absolute, '14d')
   const anonymous = options.anonymous ?? {}
@@ -216,6 +255,13 @@ function resolveCookie(options: CookieOptions, manager: string): CookieSettings 
     'partitioned',
     'formerly',
   ])
+  checkTypes('cookie.', options, {
+    name: 'string',
+    path: 'string',
+    domain: 'string',
+    secure: 'boolean',
+    partitioned: 'boolean',
+  })
   const { path = '/', domain, secure = true, partitioned = false } = options
   const sameSite = options.sameSite ?? (partitioned ? 'none' : 'lax')
   if (!SAME_SITE.has(sameSite))

@@ -64,6 +64,8 @@ export interface Visit {
   /** The headers have left; what needs a cookie is too late. */
   answered: boolean
   lateCheck: NodeJS.Timeout | undefined
+  /** That something was changed too late has been told. */
+  isReported: boolean
   /** Resolves when all that this visit has begun is done. */
   turn: Promise<unknown>
   /** What the handler began and may not have awaited. */

@@ -9,7 +9,7 @@ interface Data {
 
 async function withDevices(count = 3) {
   const made = manager<Data>({
-    describe: (request) => ({ browser: String(request) === 'undefined' ? 'none' : 'Firefox' }),
+    describe: (request) => ({ browser: request.header('user-agent') ?? 'none' }),
   })
   const jars: ReturnType<typeof browser<Data>>[] = []
   for (let n = 0; n < count; n++) {

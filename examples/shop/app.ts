@@ -94,10 +94,8 @@ export function createShop({ folder, secure }: { folder: string; secure: boolean
     const session = sessions.of(req)
     const handle = field(req, 'handle')
     if (handle === session.handle) return signOut(req, res)
-    const own = await sessions.list(session.userId!)
-    const isOwn = own.some((device) => device.handle === handle)
-    const isEnded = isOwn && (await sessions.revoke({ handle })) === 1
-    if (isEnded) session.flash('good', 'Signed out there.')
+    const count = await sessions.revoke({ handle, userId: session.userId! })
+    if (count === 1) session.flash('good', 'Signed out there.')
     else session.flash('info', 'That device was signed out already.')
     res.redirect(303, '/devices')
   })

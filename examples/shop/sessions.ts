@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { createSessions, type RequestSource, type SessionLifetime } from 'holdfast'
+import { createSessions, type SessionLifetime } from 'holdfast'
 import { sqliteStore } from 'holdfast/stores/sql'
 import { secretIn } from './secret.ts'
 
@@ -23,13 +23,8 @@ export function shopSessions({ folder, secure }: { folder: string; secure: boole
     lifetime: VISIT,
     cookie: { secure },
     merge: { visits: 'sum', cart: 'sum' },
-    describe: (request) => describeDevice(userAgentOf(request)),
+    describe: (request) => describeDevice(request.header('user-agent') ?? ''),
   })
-}
-
-function userAgentOf(request: RequestSource): string {
-  if (request === undefined || typeof request === 'string' || request instanceof Request) return ''
-  return request.headers['user-agent'] ?? ''
 }
 
 /** The words by which people know their devices. No version and no address: the list needs neither. */

@@ -1,3 +1,6 @@
+import { OptionsError } from '../errors.ts'
+import { checkTypes, refuseUnknown } from '../given.ts'
+
 /** What all adapters for frameworks can be told. */
 export interface AdapterOptions<Carrier> {
   /** Where the request (Koa: the context; Hono: its variables) carries its session. Default: `session`. */
@@ -6,4 +9,23 @@ export interface AdapterOptions<Carrier> {
   skip?: (request: Carrier) => boolean
   /** Load on `await session.load()` only. */
   lazy?: boolean
+}
+
+/** So that a mistake in mounting an adapter fails at the start, and not at each request. */
+export function checkMounting(
+  adapter: string,
+  sessions: unknown,
+  options: object,
+  more: readonly string[] = [],
+): void {
+  if (typeof (sessions as { open?: unknown } | undefined)?.open !== 'function') {
+    throw new OptionsError(`${adapter}: sessions must be what createSessions() made, not ${String(sessions)}`)
+  }
+  refuseUnknown(`${adapter}: `, options, ['skip', 'lazy', ...more])
+  checkTypes(`${adapter}: `, options, {
+    property: 'string',
+    skip: 'function',
+    lazy: 'boolean',
+    onError: 'function',
+  })
 }

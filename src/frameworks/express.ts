@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Sessions } from '../sessions.ts'
 import type { AdapterOptions } from './adapter-options.ts'
-import { openOnNode } from './node.ts'
+import { checkMounting } from './adapter-options.ts'
+import { mount, openOnNode } from './node.ts'
 
 export type ExpressSessionsOptions = AdapterOptions<IncomingMessage>
 
@@ -27,12 +28,14 @@ export type ExpressSessionsOptions = AdapterOptions<IncomingMessage>
  */
 export function expressSessions<Data extends object>(
   sessions: Sessions<Data>,
-  { property = 'session', skip, lazy = false }: ExpressSessionsOptions = {},
+  options: ExpressSessionsOptions = {},
 ): (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void {
+  checkMounting('expressSessions', sessions, options, ['property'])
+  const { property = 'session', skip, lazy = false } = options
   return (request, response, next) => {
     if (skip?.(request) || Object.hasOwn(request, property)) return next()
     openOnNode(sessions, request, response, { lazy, fail: next }).then((session) => {
-      Object.assign(request, { [property]: session })
+      mount(request, property, session)
       next()
     }, next)
   }

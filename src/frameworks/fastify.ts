@@ -3,6 +3,7 @@ import type { HeaderChange } from '../answer.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
 import type { AdapterOptions } from './adapter-options.ts'
+import { checkMounting } from './adapter-options.ts'
 import { applyHeaders } from './headers.ts'
 
 export interface FastifySessionsOptions<Data extends object> extends AdapterOptions<FastifyRequestLike> {
@@ -38,9 +39,16 @@ export const fastifySessions = Object.assign(plugin, {
 
 function plugin<Data extends object>(
   instance: object,
-  { sessions, property = 'session', skip, lazy = false }: FastifySessionsOptions<Data>,
+  options: FastifySessionsOptions<Data>,
   done: (error?: Error) => void,
 ): void {
+  try {
+    checkMounting('fastifySessions', options.sessions, options, ['sessions', 'property', 'prefix'])
+  } catch (error) {
+    done(error as Error)
+    return
+  }
+  const { sessions, property = 'session', skip, lazy = false } = options
   const app = instance as FastifyLike
   const failed = new WeakSet<object>()
   const sessionOf = (request: FastifyRequestLike) => request[property] as Session<Data> | null

@@ -1,5 +1,6 @@
 import type { Sessions } from '../sessions.ts'
 import type { AdapterOptions } from './adapter-options.ts'
+import { checkMounting } from './adapter-options.ts'
 import { applyHeaders } from './headers.ts'
 import { withHeaders } from './web.ts'
 
@@ -26,8 +27,10 @@ export type HonoSessionsOptions = AdapterOptions<HonoContextLike>
  */
 export function honoSessions<Data extends object>(
   sessions: Sessions<Data>,
-  { property = 'session', skip, lazy = false }: HonoSessionsOptions = {},
+  options: HonoSessionsOptions = {},
 ) {
+  checkMounting('honoSessions', sessions, options, ['property'])
+  const { property = 'session', skip, lazy = false } = options
   return async (c: HonoContextLike, next: () => Promise<void>): Promise<void> => {
     if (skip?.(c)) return next()
     const session = await sessions.open(c.req.raw, { lazy })

@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Sessions } from '../sessions.ts'
 import type { AdapterOptions } from './adapter-options.ts'
-import { openOnNode } from './node.ts'
+import { checkMounting } from './adapter-options.ts'
+import { mount, openOnNode } from './node.ts'
 
 export type KoaSessionsOptions = AdapterOptions<KoaContextLike>
 
@@ -25,15 +26,14 @@ export type KoaSessionsOptions = AdapterOptions<KoaContextLike>
  * })
  * ```
  */
-export function koaSessions<Data extends object>(
-  sessions: Sessions<Data>,
-  { property = 'session', skip, lazy = false }: KoaSessionsOptions = {},
-) {
+export function koaSessions<Data extends object>(sessions: Sessions<Data>, options: KoaSessionsOptions = {}) {
+  checkMounting('koaSessions', sessions, options, ['property'])
+  const { property = 'session', skip, lazy = false } = options
   return async (ctx: KoaContextLike, next: () => Promise<void>): Promise<void> => {
     if (skip?.(ctx)) return next()
     const fail = (error: unknown) => ctx.onerror(error as Error)
     const session = await openOnNode(sessions, ctx.req, ctx.res, { lazy, fail })
-    Object.assign(ctx, { [property]: session })
+    mount(ctx, property, session)
     await next()
   }
 }

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { HoldfastError } from '../errors.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
+import { checkMounting } from './adapter-options.ts'
 import { holdResponse } from './node-response.ts'
 
 export interface NodeSessionsOptions {
@@ -35,8 +36,10 @@ export interface NodeSessionsOptions {
 export function nodeSessions<Data extends object>(
   sessions: Sessions<Data>,
   handler: (request: IncomingMessage, response: ServerResponse, session: Session<Data>) => unknown,
-  { skip, lazy = false, onError = answerError }: NodeSessionsOptions = {},
+  options: NodeSessionsOptions = {},
 ): (request: IncomingMessage, response: ServerResponse) => void {
+  checkMounting('nodeSessions', sessions, options, ['onError'])
+  const { skip, lazy = false, onError = answerError } = options
   return async (request, response) => {
     const fail = (error: unknown) => onError(error, request, response)
     try {
@@ -72,6 +75,11 @@ export async function openOnNode<Data extends object>(
     closed: () => sessions.closed(session),
   })
   return session
+}
+
+/** Not to be replaced: in other libraries `req.session = null` is a logout, here it would be nothing. */
+export function mount(carrier: object, property: string, session: object): void {
+  Object.defineProperty(carrier, property, { value: session, enumerable: true, configurable: true })
 }
 
 function answerError(error: unknown, _request: IncomingMessage, response: ServerResponse): void {

@@ -1,6 +1,7 @@
 import type { HeaderChange } from '../answer.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
+import { checkMounting } from './adapter-options.ts'
 import { applyHeaders } from './headers.ts'
 
 /** A handler that is given the request's session. What else the framework passes comes behind it. */
@@ -37,13 +38,17 @@ export interface WebSessionsOptions {
 export function webSessions<Data extends object, Rest extends unknown[]>(
   sessions: Sessions<Data>,
   handler: SessionHandler<Data, Rest>,
-  { lazy = false, onError }: WebSessionsOptions = {},
+  options: WebSessionsOptions = {},
 ): (request: Request, ...rest: Rest) => Promise<Response> {
+  checkMounting('webSessions', sessions, options, ['onError'])
+  const { lazy = false, onError } = options
   return async (request, ...rest) => {
     let session: Session<Data> | undefined
     try {
       session = await sessions.open(request, { lazy })
       const response = await handler(request, session, ...rest)
+      if (!(response instanceof Response))
+        throw new TypeError('webSessions: the handler returned no Response')
       const { headers } = await sessions.commit(session, { status: response.status })
       return withHeaders(response, headers)
     } catch (error) {

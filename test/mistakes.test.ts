@@ -1,0 +1,171 @@
+import express from 'express'
+import Fastify from 'fastify'
+import { createSessions } from 'holdfast'
+import { expressSessions } from 'holdfast/express'
+import { fastifySessions } from 'holdfast/fastify'
+import { honoSessions } from 'holdfast/hono'
+import { koaSessions } from 'holdfast/koa'
+import { nodeSessions } from 'holdfast/node'
+import { agent } from 'holdfast/testing'
+import { webSessions } from 'holdfast/web'
+import supertest from 'supertest'
+import { describe, expect, it, vi } from 'vitest'
+import { browser, manager, SECRET } from './helpers/browser.ts'
+
+/** What people do who come from another library, or are in a hurry. Types stop most of it; these are for those who have none. */
+describe('a mistake is an error that says what to do', () => {
+  const untyped = (value: unknown) => value as never
+
+  it.each([
+    [
+      'options that are no object',
+      () => createSessions(untyped('secret')),
+      /createSessions: takes an object of options, not secret/,
+    ],
+    [
+      'a merge that is no object',
+      () => createSessions({ secret: SECRET, merge: untyped('sum') }),
+      /^merge: "sum" must be an object/,
+    ],
+    [
+      'a schema that is none',
+      () => createSessions({ secret: SECRET, schema: untyped({ visits: 'number' }) }),
+      /^schema: this is no Standard Schema/,
+    ],
+    [
+      'secure that is no boolean',
+      () => createSessions({ secret: SECRET, cookie: { secure: untyped('auto') } }),
+      /^cookie\.secure: "auto" must be a boolean/,
+    ],
+    [
+      'a size as text',
+      () => createSessions({ secret: SECRET, maxBytes: untyped('32kb') }),
+      /^maxBytes: "32kb" must be a number/,
+    ],
+    [
+      'an empty list of secrets',
+      () => createSessions({ secret: [] }),
+      /^secret: the list is empty\. Make one/,
+    ],
+    [
+      'an event that does not exist',
+      () => createSessions({ secret: SECRET }).on(untyped('logn'), () => {}),
+      /^there is no event 'logn'/,
+    ],
+    [
+      'expressSessions without sessions',
+      () => expressSessions(untyped(undefined)),
+      /^expressSessions: sessions must be what createSessions\(\) made/,
+    ],
+    [
+      'koaSessions without sessions',
+      () => koaSessions(untyped({ secret: SECRET })),
+      /^koaSessions: sessions must be/,
+    ],
+    [
+      'honoSessions without sessions',
+      () => honoSessions(untyped(undefined)),
+      /^honoSessions: sessions must be/,
+    ],
+    [
+      'nodeSessions without sessions',
+      () => nodeSessions(untyped(undefined), () => {}),
+      /^nodeSessions: sessions must be/,
+    ],
+    [
+      'webSessions without sessions',
+      () => webSessions(untyped(undefined), () => new Response()),
+      /^webSessions: sessions must be/,
+    ],
+    [
+      'a misspelt option of an adapter',
+      () => expressSessions(manager().sessions, untyped({ prop: 'x' })),
+      /^expressSessions: prop: there is no such option/,
+    ],
+  ] as const)('%s', (_what, make, message) => {
+    expect(make as () => unknown).toThrow(message)
+  })
+
+  it('fastifySessions without sessions does not become ready', async () => {
+    const app = Fastify()
+    app.register(fastifySessions, untyped({ session: manager().sessions }))
+    await expect(app.ready()).rejects.toThrow(/^fastifySessions: sessions must be/)
+  })
+
+  it('in what a session is told', async () => {
+    const { sessions } = manager<Record<string, unknown>>()
+    const jar = browser(sessions)
+    const doing = (wrong: (session: Awaited<ReturnType<typeof sessions.open>>) => unknown) =>
+      expect(jar.visit(wrong)).rejects
+    await doing((session) => session.login(untyped(42))).toThrow(/not 42; pass String\(id\)/)
+    await doing((session) => session.login('ann', untyped({ remember: true }))).toThrow(
+      /^login: remember: there is no such option/,
+    )
+    await doing((session) => session.setLifetime(untyped({ persistant: true }))).toThrow(
+      /^setLifetime: persistant: there is no such option/,
+    )
+    await doing((session) => session.setLifetime({ absolute: '30 dayz' })).toThrow(
+      /^setLifetime: absolute: "30 dayz" is not a duration/,
+    )
+    await doing((session) => session.flash('hello', untyped(undefined))).toThrow(
+      /^flash: takes a category and a message/,
+    )
+    await doing((session) => session.requireLevel('2fa')).toThrow('nobody is logged in')
+    await doing((session) => void (session.data = untyped(null))).toThrow(
+      /data must be a plain object, not null\. To empty it/,
+    )
+    await doing((session) => void Object.assign(session, { userName: 'ann' })).toThrow(/userName/)
+    expect(jar.setCookies).toEqual([])
+  })
+
+  it('in putting something in the place of the session', async () => {
+    const { sessions } = manager<{ n?: number }>()
+    const app = express()
+    app.use(expressSessions(sessions))
+    app.get('/', (req, res) => {
+      ;(req as { session?: unknown }).session = null
+      res.send('this must not be seen')
+    })
+    await agent(supertest(app))
+      .get('/')
+      .expect(500, /read only property/)
+  })
+
+  it('in a handler that returns nothing', async () => {
+    const handler = webSessions(
+      manager().sessions,
+      untyped(() => undefined),
+    )
+    await expect(handler(new Request('https://example.org/'))).rejects.toThrow(
+      'the handler returned no Response',
+    )
+  })
+
+  it('in a merge rule for a key that the data does not have, which the types refuse', () => {
+    const { name } = createSessions<{ visits?: number }>({
+      secret: SECRET,
+      // @ts-expect-error: visits is the name
+      merge: { vists: 'sum' },
+    })
+    expect(name).toBe('id')
+  })
+
+  it('in production, sessions in memory are warned of', () => {
+    vi.stubEnv('NODE_ENV', 'production')
+    const logger = { warn: vi.fn(), error: vi.fn() }
+    createSessions({ secret: SECRET, logger })
+    expect(logger.warn).toHaveBeenCalledWith(expect.stringContaining('memory of this process'))
+    vi.unstubAllEnvs()
+  })
+})
+
+it('a device is signed out only by its own user', async () => {
+  const { sessions } = manager()
+  const [ann, eve] = [browser(sessions), browser(sessions)]
+  await ann.visit((session) => session.login('ann'))
+  await eve.visit((session) => session.login('eve'))
+  const handle = await ann.visit((session) => session.handle)
+  expect(await sessions.revoke({ handle, userId: 'eve' })).toBe(0)
+  expect(await ann.visit((session) => session.userId)).toBe('ann')
+  expect(await sessions.revoke({ handle, userId: 'ann' })).toBe(1)
+})
