@@ -79,8 +79,11 @@ class Hold {
   private phase: 'held' | 'waiting' | 'open' | 'failed' = 'held'
   private changes = NONE
   private queue: Deferred[] = []
-  private mask: Mask | undefined
-  private isEnded = false
+  private takeOffMask = () => {}
+  /** The application has called `end`. */
+  isEnded = false
+  /** A `write` has been told to wait for 'drain'. */
+  needsDrain = false
   private isClosed = false
 
   private error: unknown
@@ -153,12 +156,7 @@ class Hold {
       return false
     }
     this.phase = 'waiting'
-    this.mask = new Mask(this.res)
-    this.mask.show({
-      ...HEADERS_SENT,
-      statusCode: status,
-      statusMessage: ownValue(this.res, 'statusMessage'),
-    })
+    this.takeOffMask = putOnMask(this.res, this, status)
     answer.then(
       (changes) => this.open(changes),
       (error: unknown) => this.fail(error),
@@ -178,15 +176,16 @@ class Hold {
     this.queue.push({ exit, args })
     if (exit === 'end') {
       this.isEnded = true
-      this.mask?.show(ENDED)
+      this.needsDrain = false
+      if (Object.hasOwn(this.res, 'finished')) (this.res as Waiting).finished = true
     } else if (exit === 'write' && !this.isEnded) {
-      this.mask?.show({ writableNeedDrain: true })
+      this.needsDrain = true
     }
     return meanwhile
   }
 
   private open(changes: readonly HeaderChange[]): void {
-    this.mask?.takeOff()
+    this.takeOffMask()
     this.phase = 'open'
     this.changes = changes
     const waiters = this.queue.some(({ exit }) => exit === 'write')
@@ -223,7 +222,7 @@ class Hold {
   }
 
   private fail(error: unknown): void {
-    this.mask?.takeOff()
+    this.takeOffMask()
     this.phase = 'failed'
     this.error = error
     this.dropQueue(error)
@@ -277,41 +276,73 @@ class Hold {
   }
 }
 
-/** How a response looks while its bytes wait: as Node shows it after the calls that were made. */
-class Mask {
-  private readonly res: ServerResponse
-  private readonly behind = new Map<string, PropertyDescriptor | undefined>()
+/** A response with who holds it back, while it waits. */
+interface Waiting extends ServerResponse {
+  [HOLD]: Hold
+  finished: boolean
+  _header: string | null
+}
 
-  constructor(res: ServerResponse) {
-    this.res = res
-  }
+const HOLD = Symbol('holdfast: held by')
 
-  show(looks: Readonly<Record<string, unknown>>): void {
-    for (const [name, value] of Object.entries(looks)) {
-      if (!this.behind.has(name)) this.behind.set(name, Object.getOwnPropertyDescriptor(this.res, name))
-      Object.defineProperty(this.res, name, { value, writable: true, enumerable: true, configurable: true })
-    }
-  }
+/**
+ * How a response looks while its bytes wait: as Node shows it after the calls that were made. Not by a dozen properties on the response:
+ * redefining and removing them cost more than all else about a write. What stands on its prototype is covered by another prototype,
+ * and what is its own is set and set back.
+ */
+function putOnMask(res: ServerResponse, hold: Hold, status: number): () => void {
+  const waiting = res as Waiting
+  const face: object = Object.getPrototypeOf(res)
+  const { statusCode, _header } = waiting
+  const statusMessage = ownValue(res, 'statusMessage')
+  const isOwnHeader = Object.hasOwn(res, '_header') // not in HTTP/2, where the prototype's will do
+  const isOwnFinished = Object.hasOwn(res, 'finished')
 
-  takeOff(): void {
-    for (const [name, own] of this.behind) {
-      if (own) Object.defineProperty(this.res, name, own)
-      else Reflect.deleteProperty(this.res, name)
-    }
+  waiting[HOLD] = hold
+  Object.setPrototypeOf(res, maskOver(face))
+  res.statusCode = status
+  if (isOwnHeader) waiting._header = HEADER
+
+  return () => {
+    Object.setPrototypeOf(res, face)
+    res.statusCode = statusCode
+    if (isOwnHeader) waiting._header = _header
+    if (isOwnFinished) waiting.finished = false
+    if (ownValue(res, 'statusMessage') === statusMessage) return
+    if (statusMessage === undefined) Reflect.deleteProperty(res, 'statusMessage')
+    else res.statusMessage = String(statusMessage)
   }
 }
 
-const HEADERS_SENT = {
-  headersSent: true,
-  // What older middleware asks instead.
-  _header: 'waiting for the session',
-  setHeader: refuse('set'),
-  setHeaders: refuse('set'),
-  appendHeader: refuse('append'),
-  removeHeader: refuse('remove'),
-}
+/** What older middleware asks in place of `headersSent`. */
+const HEADER = 'waiting for the session'
 
-const ENDED = { writableEnded: true, finished: true, writableFinished: false, writableNeedDrain: false }
+const masks = new WeakMap<object, object>()
+
+function maskOver(face: object): object {
+  const known = masks.get(face)
+  if (known) return known
+  const get = (look: (hold: Hold) => unknown) => ({
+    get(this: Waiting) {
+      return look(this[HOLD])
+    },
+  })
+  const refused = (verb: string) => ({ value: refuse(verb), writable: true })
+  const mask: object = Object.create(face, {
+    headersSent: get(() => true),
+    _header: { value: HEADER, writable: true },
+    writableEnded: get((hold) => hold.isEnded),
+    finished: get((hold) => hold.isEnded),
+    writableFinished: get(() => false),
+    writableNeedDrain: get((hold) => hold.needsDrain),
+    setHeader: refused('set'),
+    setHeaders: refused('set'),
+    appendHeader: refused('append'),
+    removeHeader: refused('remove'),
+  })
+  masks.set(face, mask)
+  return mask
+}
 
 function refuse(verb: string): () => never {
   return () => {
