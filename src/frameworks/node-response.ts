@@ -299,12 +299,14 @@ function putOnMask(res: ServerResponse, hold: Hold, status: number): () => void 
   const isOwnFinished = Object.hasOwn(res, 'finished')
 
   waiting[HOLD] = hold
-  Object.setPrototypeOf(res, maskOver(face))
+  const mask = maskOver(face)
+  Object.setPrototypeOf(res, mask)
   res.statusCode = status
   if (isOwnHeader) waiting._header = HEADER
 
   return () => {
-    Object.setPrototypeOf(res, face)
+    // Express gives a response another prototype when it enters or leaves a mounted application.
+    if (Object.getPrototypeOf(res) === mask) Object.setPrototypeOf(res, face)
     res.statusCode = statusCode
     if (isOwnHeader) waiting._header = _header
     if (isOwnFinished) waiting.finished = false
