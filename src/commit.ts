@@ -1,7 +1,7 @@
 import { isOfThisLogin, isRetired, isRetiredByLogin, mayJoin, QUIET_TIME } from './admission.ts'
 import type { Core } from './core.ts'
 import { handleOf, initialData, replaceData, startAnew } from './core.ts'
-import { ConflictError, CookieWithheldError, HeadersSentError, SessionEndedError } from './errors.ts'
+import { ConflictError } from './errors.ts'
 import { createLanes, type Lane } from './lanes.ts'
 import { expiry, isCookieChanged } from './lifetime.ts'
 import { compileRules, merge } from './merge.ts'
@@ -10,6 +10,7 @@ import type { Operation } from './operations.ts'
 import { apply, concernsTokenOnly } from './operations.ts'
 import { createRebaser } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
+import { ended, tooLate, withheld } from './refusals.ts'
 import { routeOf, withholdsCookies } from './request.ts'
 import { countOf, nextRev } from './revision.ts'
 import { keyOf, newId } from './token.ts'
@@ -370,25 +371,6 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const initial = await initialData(core)
     startAnew(visit, core, initial.text)
     replaceData(visit, core, initial.text)
-  }
-
-  function tooLate(what: string): HeadersSentError {
-    return new HeadersSentError(
-      `the headers have left, so there is no way to send a cookie: ${what} before the response begins`,
-    )
-  }
-
-  function withheld(visit: Visit): CookieWithheldError {
-    return new CookieWithheldError(
-      `${routeOf(visit.source)}: another site sent this request, so the browser kept the session cookie back. ` +
-        'Redirect to a page of your own first and change the session there; only login() may start one here.',
-    )
-  }
-
-  function ended(visit: Visit): SessionEndedError {
-    return new SessionEndedError(
-      `session ${handleOf(visit)} ended or got a new token while this request was under way, so what the request changed was not saved`,
-    )
   }
 
   return { commit, update, confirm, reload, end }

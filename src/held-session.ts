@@ -6,17 +6,12 @@ import type { Core } from './core.ts'
 import { handleOf, initialData, replaceData } from './core.ts'
 import type { Duration } from './duration.ts'
 import { duration, limit } from './duration.ts'
-import {
-  AuthenticationRequiredError,
-  DataError,
-  HeadersSentError,
-  NotLoadedError,
-  OptionsError,
-} from './errors.ts'
+import { AuthenticationRequiredError, DataError, NotLoadedError, OptionsError } from './errors.ts'
 import { checkTypes, refuseUnknown } from './given.ts'
 import { expiry, mayRotate } from './lifetime.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
+import { tooLate } from './refusals.ts'
 import { viewOf } from './request.ts'
 import type { FlashMessage, LoginOptions, Session, SessionLifetime } from './session.ts'
 import type { Presented, Visit } from './visit.ts'
@@ -279,9 +274,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
   #beforeHeaders(what: string): Visit {
     const visit = this.#loaded()
     if (!visit.answered) return visit
-    throw new HeadersSentError(
-      `the headers have left, and to ${what} needs a cookie: do it before the response begins`,
-    )
+    throw tooLate(what)
   }
 
   #do(operation: Operation): void {

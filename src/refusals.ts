@@ -1,0 +1,26 @@
+import { handleOf } from './core.ts'
+import { CookieWithheldError, HeadersSentError, SessionEndedError } from './errors.ts'
+import { routeOf } from './request.ts'
+import type { Visit } from './visit.ts'
+
+/** What needs a cookie, and there is no way to send one any more. */
+export function tooLate(what: string): HeadersSentError {
+  return new HeadersSentError(
+    `the headers have left, so there is no way to send a cookie: ${what} before the response begins`,
+  )
+}
+
+/** A session may not begin here, since the visitor may well have one. */
+export function withheld(visit: Visit): CookieWithheldError {
+  return new CookieWithheldError(
+    `${routeOf(visit.source)}: another site sent this request, so the browser kept the session cookie back. ` +
+      'Redirect to a page of your own first and change the session there; only login() may start one here.',
+  )
+}
+
+/** The token is dead, and a change made with it is not saved. */
+export function ended(visit: Visit): SessionEndedError {
+  return new SessionEndedError(
+    `session ${handleOf(visit)} ended or got a new token while this request was under way, so what the request changed was not saved`,
+  )
+}
