@@ -21,7 +21,7 @@ export function checkMounting(
   if (typeof (sessions as { open?: unknown } | undefined)?.open !== 'function') {
     throw new OptionsError(`${adapter}: sessions must be what createSessions() made, not ${String(sessions)}`)
   }
-  refuseUnknown(`${adapter}: `, options, ['skip', 'lazy', ...more])
+  refuseUnknown(`${adapter}: `, options, ['lazy', ...more])
   checkTypes(`${adapter}: `, options, {
     property: 'string',
     skip: 'function',

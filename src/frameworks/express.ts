@@ -30,7 +30,7 @@ export function expressSessions<Data extends object>(
   sessions: Sessions<Data>,
   options: ExpressSessionsOptions = {},
 ): (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void {
-  checkMounting('expressSessions', sessions, options, ['property'])
+  checkMounting('expressSessions', sessions, options, ['property', 'skip'])
   const { property = 'session', skip, lazy = false } = options
   return (request, response, next) => {
     if (skip?.(request) || Object.hasOwn(request, property)) return next()

@@ -43,7 +43,7 @@ function plugin<Data extends object>(
   done: (error?: Error) => void,
 ): void {
   try {
-    checkMounting('fastifySessions', options.sessions, options, ['sessions', 'property', 'prefix'])
+    checkMounting('fastifySessions', options.sessions, options, ['sessions', 'property', 'skip', 'prefix'])
   } catch (error) {
     done(error as Error)
     return

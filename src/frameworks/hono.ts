@@ -29,7 +29,7 @@ export function honoSessions<Data extends object>(
   sessions: Sessions<Data>,
   options: HonoSessionsOptions = {},
 ) {
-  checkMounting('honoSessions', sessions, options, ['property'])
+  checkMounting('honoSessions', sessions, options, ['property', 'skip'])
   const { property = 'session', skip, lazy = false } = options
   return async (c: HonoContextLike, next: () => Promise<void>): Promise<void> => {
     if (skip?.(c)) return next()

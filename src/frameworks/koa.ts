@@ -27,7 +27,7 @@ export type KoaSessionsOptions = AdapterOptions<KoaContextLike>
  * ```
  */
 export function koaSessions<Data extends object>(sessions: Sessions<Data>, options: KoaSessionsOptions = {}) {
-  checkMounting('koaSessions', sessions, options, ['property'])
+  checkMounting('koaSessions', sessions, options, ['property', 'skip'])
   const { property = 'session', skip, lazy = false } = options
   return async (ctx: KoaContextLike, next: () => Promise<void>): Promise<void> => {
     if (skip?.(ctx)) return next()

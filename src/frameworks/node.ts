@@ -6,8 +6,6 @@ import { checkMounting } from './adapter-options.ts'
 import { holdResponse } from './node-response.ts'
 
 export interface NodeSessionsOptions {
-  /** Requests that need no session: no load, no cookie. */
-  skip?: (request: IncomingMessage) => boolean
   /** Load on `await session.load()` only. */
   lazy?: boolean
   /** Answers when the session cannot be loaded or saved, or the handler failed before it answered. Default: the error's status and a line of text. */
@@ -39,13 +37,11 @@ export function nodeSessions<Data extends object>(
   options: NodeSessionsOptions = {},
 ): (request: IncomingMessage, response: ServerResponse) => void {
   checkMounting('nodeSessions', sessions, options, ['onError'])
-  const { skip, lazy = false, onError = answerError } = options
+  const { lazy = false, onError = answerError } = options
   return async (request, response) => {
     const fail = (error: unknown) => onError(error, request, response)
     try {
-      const session = skip?.(request)
-        ? await sessions.open(undefined)
-        : await openOnNode(sessions, request, response, { lazy, fail })
+      const session = await openOnNode(sessions, request, response, { lazy, fail })
       await handler(request, response, session)
     } catch (error) {
       if (response.headersSent) response.destroy(error as Error)
