@@ -14,8 +14,8 @@ export type Report =
   | { readonly ready: true }
   | { readonly blocking: true }
   | { readonly failure: string }
-  /** `state`: the revision that was written at least, or that the session was destroyed. */
-  | { readonly key: string; readonly state: number | 'destroyed' }
+  /** `state`: the revision that was written at least, or that the session was destroyed. `ends`: it is going to be. */
+  | { readonly key: string; readonly state: number | 'destroyed'; readonly ends: boolean }
 
 const config = JSON.parse(process.argv[2] as string) as { path: string }
 
@@ -29,16 +29,17 @@ async function write(): Promise<never> {
   const store = open(config)
   for (let n = 0; ; n++) {
     const key = randomUUID()
+    const ends = n % 3 === 0
     await store.create(key, recordOf(1))
-    tell({ key, state: 1 })
+    tell({ key, state: 1, ends })
     for (let rev = 2; rev <= 5; rev++) {
       const result = await store.update(key, recordOf(rev), String(rev - 1))
       if (result !== 'ok') throw new Error(`update: ${result}`)
-      tell({ key, state: rev })
+      tell({ key, state: rev, ends })
     }
-    if (n % 3 === 0) {
+    if (ends) {
       await store.destroy(key, Date.now() + 3_600_000)
-      tell({ key, state: 'destroyed' })
+      tell({ key, state: 'destroyed', ends })
     }
     await setImmediate()
   }
