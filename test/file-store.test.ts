@@ -472,8 +472,9 @@ describe('other processes', () => {
       const told = Object.entries(acknowledged.get(key) ?? {})
       expect(told.length).toBeGreaterThan(0)
       for (const [writer, count] of told) {
-        // The last one may have been written and not been told.
-        expect([count, count + 1]).toContain(found[writer])
+        // The last ones may have been written and not been told.
+        expect(found[writer]).toBeGreaterThanOrEqual(count)
+        expect(found[writer]).toBeLessThan(count + 20)
       }
     }
   }, 60_000)
