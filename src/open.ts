@@ -101,12 +101,14 @@ export function createOpener(core: Core): Opener {
     switch (verdict.as) {
       case 'live':
         await enter(visit, kept)
+        if (visit.standing !== 'live') return
         if (verdict.confirm) addOperation(visit, { kind: 'confirm' }, now, lifetime)
         visit.resend = verdict.resend || (visit.resend && visit.generation === kept.record.generation)
         return
       case 'ahead':
         if (!fresh) return judge(visit, true)
         await enter(visit, kept)
+        if (visit.standing !== 'live') return
         return addOperation(visit, { kind: 'advance', generation: visit.generation }, now, lifetime)
       case 'quiet':
         visit.kept = kept
@@ -215,7 +217,13 @@ export function createOpener(core: Core): Opener {
   }
 
   async function find(handle: string): Promise<Visit | undefined> {
-    const kept = await vault.load(handle)
+    let kept: Kept | 'destroyed' | undefined
+    try {
+      kept = await vault.load(handle)
+    } catch (error) {
+      if (!(error instanceof InvalidRecordError) || settings.onInvalid === 'error') throw error
+      events.emit('invalid', { handle, error })
+    }
     if (kept === undefined || kept === 'destroyed') return undefined
     if (clock() >= expiry(kept.record, kept.lastSeen, lifetime)) return undefined
     const visit = newVisit(undefined, clock())
@@ -224,7 +232,7 @@ export function createOpener(core: Core): Opener {
     visit.presented = 'live'
     visit.answered = true
     await enter(visit, kept)
-    return visit
+    return visit.standing === 'live' ? visit : undefined
   }
 
   return { open, load, find, readData }

@@ -138,6 +138,7 @@ describe('a record', () => {
       const found = await store.load(key)
       expect(found && !isTombstone(found) && found.rev).toBe('9.x')
       expect(await sessions.list('ann')).toBeInstanceOf(Array)
+      expect(await sessions.find(key.slice('id:'.length))).toBeUndefined()
       expect(({} as { admin?: boolean }).admin).toBeUndefined()
     },
   )
