@@ -446,6 +446,16 @@ describe('trouble', () => {
     await kill(blocker.child)
   })
 
+  it('so does opening a new file while another process is at it', async () => {
+    const path = newPath()
+    const blocker = await startWriter({ path })
+    await order(blocker.child, 'block')
+    const started = performance.now()
+    expect(await open(path).create('k', record())).toBe(true)
+    expect(performance.now() - started).toBeGreaterThan(100)
+    await kill(blocker.child)
+  })
+
   it('writes of other requests are not made durable with the one that is', async () => {
     const prepare = vi.spyOn(drivers[builtin ? 'node:sqlite' : 'libsql']!.prototype, 'prepare')
     const store = open(newPath())

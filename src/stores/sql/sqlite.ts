@@ -138,9 +138,25 @@ function privateFile(path: string): string {
 
 function tune(database: OwnDatabase): void {
   pragma(database, `busy_timeout = ${BUSY_TIMEOUT_MS}`)
-  const [mode] = pragma(database, 'journal_mode = WAL') as { journal_mode: string }[]
+  const [mode] = patiently(() => pragma(database, 'journal_mode = WAL')) as { journal_mode: string }[]
   // With another journal, which a file system may force on us, NORMAL could corrupt the file in a power failure.
   if (mode?.journal_mode === 'wal') pragma(database, 'synchronous = NORMAL')
+}
+
+/**
+ * Several processes that open a new file at once collide over its journal mode, and SQLite tells all but one of them
+ * that the file is busy at once, whatever `busy_timeout` says.
+ */
+function patiently<T>(attempt: () => T): T {
+  const deadline = performance.now() + BUSY_TIMEOUT_MS
+  for (;;) {
+    try {
+      return attempt()
+    } catch (error) {
+      if (codeOf(error) !== 'SQLITE_BUSY' || performance.now() > deadline) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+    }
+  }
 }
 
 function pragma(database: SqliteHandle, setting: string): unknown[] {
@@ -191,29 +207,32 @@ function messageOf(error: unknown): string {
 
 const CANNOT_OPEN = 'The folder must exist or be makable, and folder and file must be writable for this user.'
 
-/** By the number of SQLite's primary result code, and its name. */
-const CURES: readonly (readonly [number, string, string])[] = [
-  [
+/** By the name of SQLite's primary result code: its number, and what can be done. */
+const ERRORS = {
+  SQLITE_BUSY: [
     5,
-    'SQLITE_BUSY',
     'Another connection kept the write lock too long: look for an open transaction or a backup.',
   ],
-  [6, 'SQLITE_LOCKED', 'This connection has a query or transaction open that is in the way.'],
-  [8, 'SQLITE_READONLY', 'The file and its folder must be writable for this user.'],
-  [
-    11,
-    'SQLITE_CORRUPT',
-    'The file is damaged: restore a backup, or move it away to start with an empty one.',
-  ],
-  [13, 'SQLITE_FULL', 'The disk is full; nothing was written.'],
-  [14, 'SQLITE_CANTOPEN', CANNOT_OPEN],
-  [26, 'SQLITE_NOTADB', 'The file holds something else: give another path, or move it away.'],
-]
+  SQLITE_LOCKED: [6, 'This connection has a query or transaction open that is in the way.'],
+  SQLITE_READONLY: [8, 'The file and its folder must be writable for this user.'],
+  SQLITE_CORRUPT: [11, 'The file is damaged: restore a backup, or move it away to start with an empty one.'],
+  SQLITE_FULL: [13, 'The disk is full; nothing was written.'],
+  SQLITE_CANTOPEN: [14, CANNOT_OPEN],
+  SQLITE_NOTADB: [26, 'The file holds something else: give another path, or move it away.'],
+} as const
+
+type ErrorName = keyof typeof ERRORS
 
 /** `node:sqlite` tells the code in `errcode`, libsql in `rawCode`, better-sqlite3 its name in `code`. */
-function cureOf(error: unknown): string | undefined {
+function codeOf(error: unknown): ErrorName | undefined {
   if (typeof error !== 'object' || error === null) return undefined
   const { errcode, rawCode, code } = error as { errcode?: number; rawCode?: number; code?: string }
-  const number = (errcode ?? rawCode ?? 0) & 0xff
-  return CURES.find(([value, name]) => value === number || code?.startsWith(name))?.[2]
+  const primary = (errcode ?? rawCode ?? 0) & 0xff
+  const names = Object.keys(ERRORS) as ErrorName[]
+  return names.find((name) => ERRORS[name][0] === primary || code?.startsWith(name))
+}
+
+function cureOf(error: unknown): string | undefined {
+  const code = codeOf(error)
+  return code && ERRORS[code][1]
 }
