@@ -167,7 +167,8 @@ export function createCommitter(core: Core, opener: Opener): Committer {
         visit.operations = []
         return true
       }
-      if (sent !== undefined) await check(sent, changed?.data ?? visit.data)
+      const checking = sent === undefined ? undefined : check(sent, changed?.data ?? visit.data)
+      if (checking) await checking
       const next = successor(current, record, sent ?? current.data, visit, now)
       checkFlashes(record)
       visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations }

@@ -1,6 +1,6 @@
 import { admit, QUIET_TIME } from './admission.ts'
 import { readCookies } from './cookie.ts'
-import type { Core } from './core.ts'
+import type { Core, InitialData } from './core.ts'
 import { detached, handleOf, initialData, startAnew } from './core.ts'
 import { InvalidRecordError } from './errors.ts'
 import { expiry } from './lifetime.ts'
@@ -44,7 +44,8 @@ export function createOpener(core: Core): Opener {
     const visit = newVisit(source, clock())
     const token = readToken(visit)
     if (token === undefined) {
-      await beginNew(visit)
+      const beginning = beginNew(visit)
+      if (beginning) await beginning
     } else {
       visit.id = token.id
       visit.handle = keyOf(token.id)
@@ -99,12 +100,14 @@ export function createOpener(core: Core): Opener {
     }
     const verdict = admit(visit.generation, kept.record, now, lifetime.grace)
     switch (verdict.as) {
-      case 'live':
-        await enter(visit, kept)
+      case 'live': {
+        const entering = enter(visit, kept)
+        if (entering) await entering
         if (visit.standing !== 'live') return
         if (verdict.confirm) addOperation(visit, { kind: 'confirm' }, now, lifetime)
         visit.resend = verdict.resend || (visit.resend && visit.generation === kept.record.generation)
         return
+      }
       case 'ahead':
         if (!fresh) return judge(visit, true)
         await enter(visit, kept)
@@ -123,17 +126,24 @@ export function createOpener(core: Core): Opener {
     }
   }
 
-  async function enter(visit: Visit, kept: Kept): Promise<void> {
-    let read: ReadData
+  /** At once, unless there is something to wait for: on the way of every request, each promise shows. */
+  function enter(visit: Visit, kept: Kept): Promise<void> | undefined {
+    let read: ReadData | Promise<ReadData>
     try {
-      read = await readData(kept)
+      read = readData(kept)
     } catch (error) {
       return refuse(visit, error as Error, kept)
     }
-    admitWith(visit, kept, read.data, read.base)
+    if (read instanceof Promise) {
+      return read.then(
+        ({ data, base }) => admitWith(visit, kept, data, base),
+        (error) => refuse(visit, error, kept),
+      )
+    }
+    return admitWith(visit, kept, read.data, read.base)
   }
 
-  function admitWith(visit: Visit, kept: Kept, data: object, base: string): void {
+  function admitWith(visit: Visit, kept: Kept, data: object, base: string): undefined {
     visit.data = data
     visit.base = base
     visit.standing = 'live'
@@ -201,9 +211,15 @@ export function createOpener(core: Core): Opener {
     }
   }
 
-  async function beginNew(visit: Visit, presented = visit.presented): Promise<void> {
+  function beginNew(visit: Visit, presented = visit.presented): Promise<void> | undefined {
     visit.presented = presented
-    const { data, text } = await initialData(core)
+    const initial = initialData(core)
+    return initial instanceof Promise
+      ? initial.then((data) => beginWith(visit, data))
+      : beginWith(visit, initial)
+  }
+
+  function beginWith(visit: Visit, { data, text }: InitialData): undefined {
     startAnew(visit, core, text)
     visit.data = data
     visit.loaded = true

@@ -129,14 +129,14 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     if (typeof source !== 'object') return opener.open(source, openOptions).then(hold)
     const known = carriers.get(source)
     if (known) return openOptions?.lazy ? known.opening : known.opening.then(load)
-    const opening = opener.open(source, openOptions).then(
+    const opening: Promise<Session<Data>> = opener.open(source, openOptions).then(
       (visit) => (opened.session = hold(visit)),
       (error) => {
         carriers.set(source, undefined) // this caller hears of it; the next one may try again
         throw error
       },
     )
-    const opened: Opened<Data> = { opening, session: undefined }
+    const opened = new Opened<Data>(opening)
     carriers.set(source, opened)
     return opening
   }
@@ -192,10 +192,27 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   }
 }
 
-interface Opened<Data extends object> {
-  readonly opening: Promise<Session<Data>>
+/** What a request carries. It shows nothing of itself: whoever logs a request does not mean the session. */
+class Opened<Data extends object> {
+  readonly #opening: Promise<Session<Data>>
+  #session: Session<Data> | undefined
+
+  constructor(opening: Promise<Session<Data>>) {
+    this.#opening = opening
+  }
+
+  get opening(): Promise<Session<Data>> {
+    return this.#opening
+  }
+
   /** Once it is open. */
-  session: Session<Data> | undefined
+  get session(): Session<Data> | undefined {
+    return this.#session
+  }
+
+  set session(session: Session<Data>) {
+    this.#session = session
+  }
 }
 
 const namesOn = new WeakMap<Store, Set<string>>()

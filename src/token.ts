@@ -30,6 +30,7 @@ const SHAPE = /^[A-Za-z0-9_-]{64}$/
 const ID = 4
 const GENERATION = 36
 const TAG = 40
+const TAG_LENGTH = 24
 
 export const MAX_GENERATION = 2 ** 24 - 1
 
@@ -48,6 +49,8 @@ export function tokenSigner(secrets: readonly Uint8Array[], name: string): Token
   }
   const newest = prefixes[0]!
   const newestTag = tags[0]!
+  const given = Buffer.alloc(TAG_LENGTH)
+  const wanted = Buffer.alloc(TAG_LENGTH)
 
   return {
     sign({ id, generation }) {
@@ -60,8 +63,9 @@ export function tokenSigner(secrets: readonly Uint8Array[], name: string): Token
       const tag = byPrefix.get(prefix)
       if (tag === undefined || !SHAPE.test(text)) return undefined
       const expected = tag(text.slice(0, TAG))
-      if (!timingSafeEqual(Buffer.from(text.slice(TAG), 'latin1'), Buffer.from(expected, 'latin1')))
-        return undefined
+      given.write(text.slice(TAG), 'latin1')
+      wanted.write(expected, 'latin1')
+      if (!timingSafeEqual(given, wanted)) return undefined
       return {
         id: text.slice(ID, GENERATION),
         generation: generationOf(text.slice(GENERATION, TAG)),
@@ -102,7 +106,7 @@ function tagger(key: Buffer): (body: string) => string {
   return (body) => {
     inner.write(body, BLOCK, 'latin1')
     outer.write(hash('sha256', inner, 'binary'), BLOCK, 'latin1')
-    return hash('sha256', outer, 'base64url').slice(0, 24)
+    return hash('sha256', outer, 'base64url').slice(0, TAG_LENGTH)
   }
 }
 
