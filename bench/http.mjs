@@ -1,11 +1,13 @@
 // The visit counter over HTTP: each framework bare, with the floor (floor.mjs), with Holdfast and with its usual library. Servers are
 // processes of their own, the load comes from this one. First each is checked to answer correctly. Then come rounds in which all take
-// turns, scenario by scenario, so that whatever slows the machine down slows all of them; results are medians of the rounds.
+// turns, scenario by scenario, so that whatever slows the machine down slows all of them; results are medians of the rounds. Two
+// processes of the same code differ by some microseconds a request for as long as they live, so all of it is done with several.
 //
-//   node bench/http.mjs [--rounds 10] [--ms 150] [--frameworks fastify,hono] [--layers bare,floor,holdfast] [--scenarios read,write]
+//   node bench/http.mjs [--rounds 4] [--processes 3] [--ms 150] [--frameworks fastify,hono] [--layers bare,floor,holdfast]
+//                       [--scenarios read,write]
 //
-// prints JSON: by framework, layer and scenario { perSecond, cpu, added, p99 }: microseconds of CPU time a request, what the session
-// layer adds to that of the bare framework in the same round, and milliseconds.
+// prints JSON: by framework, layer and scenario { perSecond, cpu, added, overFloor, p99 }: microseconds of CPU time a request, what the
+// session layer adds to that of the bare framework and of the floor in the same round, and milliseconds.
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,10 +16,13 @@ import { ask, load } from './load.mjs'
 import { median, percentile } from './statistics.mjs'
 
 const CONNECTIONS = 32
+/** Milliseconds for the compiler. */
+const WARM_UP = 2_000
 
 const { values: options } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '10' },
+    rounds: { type: 'string', default: '4' },
+    processes: { type: 'string', default: '3' },
     ms: { type: 'string', default: '150' },
     frameworks: { type: 'string', default: 'express,fastify,koa,hono' },
     layers: { type: 'string' },
@@ -99,9 +104,8 @@ function rotated(list, by) {
   return [...list.slice(at), ...list.slice(0, at)]
 }
 
-async function compare(framework) {
-  const { layers } = await import(`./apps/${framework}.mjs`)
-  const names = options.layers?.split(',') ?? Object.keys(layers)
+/** One process of each layer, taking turns for some rounds. */
+async function sample(framework, names) {
   const servers = await Promise.all(names.map((layer) => start(framework, layer)))
   for (const server of servers) await checkThatItCounts(server)
   for (const server of servers) server.cookies = await sessionsOf(server)
@@ -112,25 +116,39 @@ async function compare(framework) {
     for (const scenario of scenarios) {
       const bySameRound = []
       for (const server of rotated(servers, round + 1)) {
-        const sample = await measure(server, scenario, isWarmUp ? 6 * milliseconds : milliseconds)
-        bySameRound.push({ layer: server.layer, scenario, ...sample })
+        const measured = await measure(server, scenario, isWarmUp ? WARM_UP : milliseconds)
+        bySameRound.push({ layer: server.layer, scenario, ...measured })
       }
-      const bare = bySameRound.find(({ layer }) => layer === 'bare')
-      if (!isWarmUp) samples.push(...bySameRound.map((one) => ({ ...one, added: one.cpu - bare.cpu })))
+      const cpuOf = (wanted) => bySameRound.find(({ layer }) => layer === wanted).cpu
+      const compared = (one) => ({
+        ...one,
+        added: one.cpu - cpuOf('bare'),
+        overFloor: one.cpu - cpuOf('floor'),
+      })
+      if (!isWarmUp) samples.push(...bySameRound.map(compared))
     }
   }
   await Promise.all(servers.map((server) => server.stop()))
+  return samples
+}
+
+async function compare(framework) {
+  const { layers } = await import(`./apps/${framework}.mjs`)
+  const names = options.layers?.split(',') ?? Object.keys(layers)
+  const samples = []
+  for (let i = 0; i < Number(options.processes); i++) samples.push(...(await sample(framework, names)))
 
   const result = {}
   for (const layer of names) {
     result[layer] = {}
     for (const scenario of scenarios) {
-      const own = samples.filter((sample) => sample.layer === layer && sample.scenario === scenario)
-      const medianOf = (what) => median(own.map((sample) => sample[what]))
+      const own = samples.filter((one) => one.layer === layer && one.scenario === scenario)
+      const medianOf = (what) => median(own.map((one) => one[what]))
       result[layer][scenario] = {
         perSecond: medianOf('perSecond'),
         cpu: medianOf('cpu'),
         added: medianOf('added'),
+        overFloor: medianOf('overFloor'),
         p99: medianOf('p99'),
       }
     }

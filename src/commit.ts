@@ -16,7 +16,7 @@ import { countOf, nextRev } from './revision.ts'
 import { keyOf, newId } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { adopt, encodeChanges, hasChanges, isUse, loginOf, putData } from './visit.ts'
+import { adopt, encodeChanges, hasChanges, hasOperations, isUse, loginOf, putData } from './visit.ts'
 
 /** From a visit to the store: what a request changed is written, merged with what others wrote meanwhile. */
 export interface Committer {
@@ -50,7 +50,8 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   function commit(visit: Visit): Promise<void> | undefined {
     if (visit.unresolved) return resolve(visit).then(() => commit(visit))
-    return hasChanges(visit, codec) ? write(visit) : undefined
+    const encoded = encodeChanges(visit, codec)
+    return encoded !== undefined || hasOperations(visit) ? write(visit, undefined, encoded) : undefined
   }
 
   async function update<R>(visit: Visit, change: (data: object) => R): Promise<R> {
@@ -86,19 +87,22 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   /** Until it is written, ended or out of time: whatever stands in the store now is the base of the next attempt. */
-  async function write(visit: Visit, change?: Change): Promise<void> {
+  async function write(visit: Visit, change?: Change, encoded?: string): Promise<void> {
     const deadline = performance.now() + settings.requestDeadline
+    let known = encoded
     for (;;) {
-      const isDone =
+      const attempt =
         visit.standing === 'live' || joinable(visit)
-          ? await lanes.run(handleOf(visit), (lane) => replace(visit, lane, deadline, change))
-          : await create(visit, change)
-      if (isDone) break
+          ? lanes.run(handleOf(visit), (lane) => replace(visit, lane, deadline, change, known))
+          : create(visit, change)
+      known = undefined // true for an attempt that began at once; whoever waits may see the data change
+      if (await attempt) break
     }
-    const paths = [...visit.overwritten]
-    visit.overwritten.clear()
-    if (paths.length > 0)
+    if (visit.overwritten) {
+      const paths = [...visit.overwritten]
+      visit.overwritten = undefined
       events.emit('overwritten', { handle: handleOf(visit), paths, route: routeOf(visit.source) })
+    }
   }
 
   /** @returns false when the id was taken: by an earlier attempt whose answer was lost, or by a broken generator of random numbers */
@@ -142,12 +146,22 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   /** @returns false when the visit has become one to a new session, or to the session that it joins: go on from there */
-  async function replace(visit: Visit, lane: Lane, deadline: number, change?: Change): Promise<boolean> {
+  async function replace(
+    visit: Visit,
+    lane: Lane,
+    deadline: number,
+    change?: Change,
+    encoded?: string,
+  ): Promise<boolean> {
+    let known = encoded
     let current = newer(lane.latest, visit.kept!)
     const isForTokenOnly = change === undefined && changesTokenOnly(visit)
     for (let attempt = 0; ; attempt++) {
       const now = clock()
-      if (current !== 'gone' && isExpired(visit, current, now)) current = await reloaded(visit, now)
+      if (current !== 'gone' && isExpired(visit, current, now)) {
+        known = undefined
+        current = await reloaded(visit, now)
+      }
       if (current === 'gone' || isDead(visit, current.record)) {
         if (isForTokenOnly) {
           visit.operations = []
@@ -155,10 +169,14 @@ export function createCommitter(core: Core, opener: Opener): Committer {
         }
         return afterDeath(visit, current, now)
       }
-      if (current.rev !== visit.kept?.rev) await rebase(visit, current)
+      if (current.rev !== visit.kept?.rev) {
+        known = undefined
+        await rebase(visit, current)
+      }
 
       const changed = change?.run()
-      const text = changed ? changed.text : encodeChanges(visit, codec)
+      const text = changed ? changed.text : (known ?? encodeChanges(visit, codec))
+      known = undefined
       const sent = text === visit.base ? undefined : text
       const { operations } = visit
       const record = applyAll(current.record, operations, visit.generation, now)

@@ -9,7 +9,6 @@ import type { RequestSource } from './request.ts'
 import { cookieHeader, routeOf } from './request.ts'
 import { validate } from './schema.ts'
 import type { VerifiedToken } from './token.ts'
-import { keyOf } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
 import { addOperation, adopt, isUse } from './visit.ts'
@@ -48,7 +47,7 @@ export function createOpener(core: Core): Opener {
       if (beginning) await beginning
     } else {
       visit.id = token.id
-      visit.handle = keyOf(token.id)
+      visit.handle = token.key
       visit.generation = token.generation
       visit.presented = 'live'
       visit.resend = token.stale
@@ -60,9 +59,9 @@ export function createOpener(core: Core): Opener {
   function readToken(visit: Visit): VerifiedToken | undefined {
     const header = cookieHeader(visit.source)
     if (header === '') return undefined
-    const texts = new Set(readCookies(header, settings.cookie.name, MOST_COOKIES))
+    const texts = readCookies(header, settings.cookie.name, MOST_COOKIES)
     const tokens: VerifiedToken[] = []
-    for (const text of texts) {
+    for (const text of texts.length > 1 ? new Set(texts) : texts) {
       const token = signer.verify(text)
       if (token) tokens.push(token)
     }
@@ -71,7 +70,7 @@ export function createOpener(core: Core): Opener {
       events.emit('duplicate', { route: routeOf(visit.source) })
       return undefined
     }
-    if (tokens.length === 0 && texts.size > 0) {
+    if (tokens.length === 0 && texts.length > 0) {
       visit.presented = 'forged'
       events.emit('forged', { route: routeOf(visit.source) })
     }
@@ -279,7 +278,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     touched: false,
     looked: false,
     unresolved: undefined,
-    overwritten: new Set(),
+    overwritten: undefined,
     cookie: 'none',
     resend: false,
     answered: false,

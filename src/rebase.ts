@@ -52,7 +52,8 @@ export function createRebaser({ settings }: Core, opener: Opener): Rebaser {
     await check(codec.encode(candidate), candidate)
     const merged = mergeNow() // again: the handler may have gone on during the check
     putData(visit, merged.value)
-    for (const path of merged.overwritten) visit.overwritten.add(path)
+    if (merged.overwritten.length > 0)
+      visit.overwritten = new Set([...(visit.overwritten ?? []), ...merged.overwritten])
   }
 
   function check(text: string, data: object): Promise<object> | undefined {

@@ -16,6 +16,8 @@ export interface Token {
 }
 
 export interface VerifiedToken extends Token {
+  /** `keyOf(id)` */
+  readonly key: string
   /** Signed by an older secret of the list: the response should carry it signed anew. */
   readonly stale: boolean
 }
@@ -31,6 +33,7 @@ const ID = 4
 const GENERATION = 36
 const TAG = 40
 const TAG_LENGTH = 24
+const LENGTH = TAG + TAG_LENGTH
 
 export const MAX_GENERATION = 2 ** 24 - 1
 
@@ -50,28 +53,59 @@ export function tokenSigner(secrets: readonly Uint8Array[], name: string): Token
   const newest = prefixes[0]!
   const newestTag = tags[0]!
   const given = Buffer.alloc(TAG_LENGTH)
-  const wanted = Buffer.alloc(TAG_LENGTH)
+  const expected = Buffer.alloc(TAG_LENGTH)
+
+  function verify(text: string): VerifiedToken | undefined {
+    const prefix = text.slice(0, ID)
+    const tag = byPrefix.get(prefix)
+    if (tag === undefined) return undefined
+    given.write(text.slice(TAG), 'latin1')
+    expected.write(tag(text.slice(0, TAG)), 'latin1')
+    if (!timingSafeEqual(given, expected)) return undefined
+    const id = text.slice(ID, GENERATION)
+    return {
+      id,
+      key: keyOf(id),
+      generation: generationOf(text.slice(GENERATION, TAG)),
+      stale: prefix !== newest,
+    }
+  }
 
   return {
     sign({ id, generation }) {
       const body = newest + id + generationText(generation)
       return body + newestTag(body)
     },
-    verify(text) {
-      if (text.length !== 64) return undefined
-      const prefix = text.slice(0, ID)
-      const tag = byPrefix.get(prefix)
-      if (tag === undefined || !SHAPE.test(text)) return undefined
-      const expected = tag(text.slice(0, TAG))
-      given.write(text.slice(TAG), 'latin1')
-      wanted.write(expected, 'latin1')
-      if (!timingSafeEqual(given, wanted)) return undefined
-      return {
-        id: text.slice(ID, GENERATION),
-        generation: generationOf(text.slice(GENERATION, TAG)),
-        stale: prefix !== newest,
-      }
-    },
+    verify: remembering(verify),
+  }
+}
+
+/** Tokens: some 800 kB at the most. */
+const REMEMBERED = 2048
+
+/**
+ * The many requests of one page, and of one visitor, bring one token, and whether we signed it never changes. So the hashes are for the
+ * first of them. What is forged is not remembered. That all this is in memory tells nobody more than the secret beside it.
+ */
+function remembering(verify: TokenSigner['verify']): TokenSigner['verify'] {
+  let recent = new Map<string, VerifiedToken>()
+  let older = new Map<string, VerifiedToken>()
+
+  return (text) => {
+    if (text.length !== LENGTH) return undefined
+    const known = recent.get(text)
+    if (known) return known
+    if (!SHAPE.test(text)) return undefined
+    // A part of the Cookie header keeps all of it in memory; this is a copy.
+    const copy = Buffer.from(text, 'latin1').toString('latin1')
+    const token = older.get(copy) ?? verify(copy)
+    if (token === undefined) return undefined
+    if (recent.size === REMEMBERED) {
+      older = recent
+      recent = new Map()
+    }
+    recent.set(copy, token)
+    return token
   }
 }
 

@@ -133,8 +133,14 @@ export function createVault({ store, name, seal, clock, onInvalid }: VaultParts)
     },
     create: (handle, kept, expires) =>
       attempt('create', () => store.create(prefix + handle, pack(handle, kept, expires))),
-    update: (handle, kept, expires, expectedRev) =>
-      attempt('update', () => store.update(prefix + handle, pack(handle, kept, expires), expectedRev)),
+    async update(handle, kept, expires, expectedRev) {
+      const packed = pack(handle, kept, expires)
+      try {
+        return await store.update(prefix + handle, packed, expectedRev)
+      } catch (cause) {
+        throw failure('update', cause, true)
+      }
+    },
     touch: (handle, lastSeen, expires) =>
       attempt('touch', () => store.touch(prefix + handle, lastSeen, expires)),
     destroy: (handle, until, options) =>

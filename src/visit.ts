@@ -56,7 +56,7 @@ export interface Visit {
     | undefined
 
   /** Paths where this visit replaced what others had set, told once it is committed. */
-  readonly overwritten: Set<string>
+  overwritten: Set<string> | undefined
 
   cookie: 'none' | 'send' | 'clear'
   /** The client's token is right but should be given again: its answer was lost, or an older secret signed it. */
@@ -136,10 +136,13 @@ export function encodeChanges(visit: Visit, codec: Codec): string | undefined {
 
 /** Whether there is something to write. A new session is made by data, a flash message or a login, and by nothing else. */
 export function hasChanges(visit: Visit, codec: Codec): boolean {
-  const { user, flashes } = visit.record
-  const isDone =
-    visit.standing === 'new' ? user !== undefined || flashes.length > 0 : visit.operations.some(isActive)
-  return isDone || encodeChanges(visit, codec) !== undefined
+  return hasOperations(visit) || encodeChanges(visit, codec) !== undefined
+}
+
+/** The same, of all but the data. */
+export function hasOperations({ standing, record, operations }: Visit): boolean {
+  if (standing === 'new') return record.user !== undefined || record.flashes.length > 0
+  return operations.some(isActive)
 }
 
 export function addOperation(visit: Visit, operation: Operation, now: number, policy: LifetimePolicy): void {

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { HeaderChange } from '../answer.ts'
+import type { Answer } from '../answer.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
 import type { AdapterOptions } from './adapter-options.ts'
 import { checkMounting } from './adapter-options.ts'
+import type { HeaderTarget } from './headers.ts'
 import { applyHeaders } from './headers.ts'
 
 export interface FastifySessionsOptions<Data extends object> extends AdapterOptions<FastifyRequestLike> {
@@ -51,7 +52,6 @@ function plugin<Data extends object>(
   const { sessions, property = 'session', skip, lazy = false } = options
   const app = instance as FastifyLike
   const failed = new WeakSet<object>()
-  const sessionOf = (request: FastifyRequestLike) => request[property] as Session<Data> | null
 
   app.decorateRequest(property, null)
 
@@ -64,11 +64,13 @@ function plugin<Data extends object>(
   })
 
   app.addHook('onSend', (request, reply, payload, next) => {
-    const session = sessionOf(request)
+    const session = request[property] as Session<Data> | null
     if (!session) return next(null, payload)
-    const pass = (headers: readonly HeaderChange[]) => {
-      applyHeaders(targetOf(reply), headers)
-      whenOut(reply, payload, () => sessions.closed(session))
+    const pass = ({ headers }: Answer) => {
+      if (headers.length > 0) applyHeaders(new ReplyHeaders(reply), headers)
+      // A body in one piece is out in a moment, and need not cost a listener (or `onResponse`, which is one).
+      if (typeof payload === 'string' || payload instanceof Uint8Array) setImmediate(sessions.closed, session)
+      else reply.raw.once('close', () => sessions.closed(session))
       next(null, payload)
     }
     const fail = (error: unknown) => {
@@ -77,12 +79,10 @@ function plugin<Data extends object>(
       next(error as Error)
     }
     try {
-      const answer = sessions.commit(session, {
-        status: reply.statusCode,
-        ...(failed.has(request) && { discard: true }),
-      })
-      if (answer instanceof Promise) answer.then(({ headers }) => pass(headers), fail)
-      else pass(answer.headers)
+      const status = reply.statusCode
+      const answer = sessions.commit(session, failed.has(request) ? { status, discard: true } : { status })
+      if (answer instanceof Promise) answer.then(pass, fail)
+      else pass(answer)
     } catch (error) {
       fail(error)
     }
@@ -91,17 +91,24 @@ function plugin<Data extends object>(
   done()
 }
 
-/** A body in one piece is out in a moment, and need not cost a listener (or `onResponse`, which is one). */
-function whenOut(reply: FastifyReplyLike, payload: unknown, then: () => void): void {
-  if (typeof payload === 'string' || payload instanceof Uint8Array) setImmediate(then)
-  else reply.raw.once('close', then)
-}
+class ReplyHeaders implements HeaderTarget {
+  readonly #reply: FastifyReplyLike
 
-function targetOf(reply: FastifyReplyLike) {
-  return {
-    get: (name: string) => reply.getHeader(name)?.toString(),
-    set: (name: string, value: string) => void reply.header(name, value),
-    append: (name: string, value: string) => void reply.header(name, value), // Fastify collects Set-Cookie by itself
+  constructor(reply: FastifyReplyLike) {
+    this.#reply = reply
+  }
+
+  get(name: string): string | undefined {
+    return this.#reply.getHeader(name)?.toString()
+  }
+
+  set(name: string, value: string): void {
+    this.#reply.header(name, value)
+  }
+
+  /** Fastify collects Set-Cookie by itself. */
+  append(name: string, value: string): void {
+    this.#reply.header(name, value)
   }
 }
 

@@ -298,7 +298,10 @@ function copy(record: StoredRecord, lastSeen = record.lastSeen, expires = record
 
 /** V8 keeps a concatenated string in pieces, at two to three times the bytes, until a character of it is read. */
 function joined(record: StoredRecord): StoredRecord {
-  for (const text of [record.rev, record.text, record.user, record.externalId]) text?.charCodeAt(0)
+  record.rev.charCodeAt(0)
+  record.text.charCodeAt(0)
+  record.user?.charCodeAt(0)
+  record.externalId?.charCodeAt(0)
   return record
 }
 
