@@ -1,0 +1,44 @@
+// Installs the servers that the tests start, where it may: as root on Debian. HOLDFAST_INSTALL=0 forbids it. What is then missing is said
+// in one line, and the tests that need it fail.
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+
+const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
+
+/** By Debian package: a program that it brings, and the variable that names a server which is running already. */
+const SERVERS = {
+  'redis-server': { program: 'redis-server', url: 'HOLDFAST_REDIS_URL' },
+  'redis-tools': { program: 'redis-cli', url: 'HOLDFAST_REDIS_URL' },
+  memcached: { program: 'memcached', url: 'HOLDFAST_MEMCACHED_URL' },
+  'mariadb-server': { program: 'mariadbd', url: 'HOLDFAST_MYSQL_URL' },
+  postgresql: { folder: '/usr/lib/postgresql', url: 'HOLDFAST_POSTGRES_URL' },
+  pgbouncer: { program: 'pgbouncer', url: 'HOLDFAST_PGBOUNCER_URL' },
+}
+
+const isThere = ({ program, folder }) =>
+  folder ? existsSync(folder) : PATH.split(':').some((directory) => existsSync(`${directory}/${program}`))
+const missing = Object.entries(SERVERS).filter(([, server]) => !isThere(server) && !process.env[server.url])
+
+if (missing.length > 0) {
+  const packages = missing.map(([name]) => name)
+  const mayInstall =
+    process.env.HOLDFAST_INSTALL !== '0' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')
+  if (mayInstall) install(packages)
+  else {
+    const urls = [...new Set(missing.map(([, { url }]) => url))].join(', ')
+    console.error(`Tests need servers: install ${packages.join(' ')}, or name running ones in ${urls}.`)
+  }
+}
+
+function install(packages) {
+  console.log(`Installing ${packages.join(' ')} …`)
+  const apt = (...args) =>
+    spawnSync('apt-get', ['-o', 'DPkg::Lock::Timeout=120', '-qq', ...args], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      // No service is started: RUNLEVEL 1 is what invoke-rc.d asks for that.
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
+    }).status
+  if (apt('install', '-y', '--no-install-recommends', ...packages) === 0) return
+  if (apt('update') !== 0 || apt('install', '-y', '--no-install-recommends', ...packages) !== 0)
+    process.exit(1)
+}

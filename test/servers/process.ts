@@ -1,0 +1,81 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { accessSync, constants } from 'node:fs'
+import { createServer } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
+
+/** A server that a test has started, in a folder and on a port of its own. */
+export interface ServerProcess {
+  readonly child: ChildProcess
+  /** SIGTERM, then SIGKILL if it takes longer than five seconds; resolves when it has ended. */
+  stop(): Promise<void>
+  /** SIGKILL. */
+  kill(): Promise<void>
+}
+
+/** Starts a program and resolves once `isReady` does. @throws with what the program printed, if it ends or is not ready in 30 seconds */
+export async function startServer(
+  program: string,
+  args: readonly string[],
+  isReady: () => Promise<boolean>,
+  options: SpawnOptions = {},
+): Promise<ServerProcess> {
+  const child = spawn(find(program), args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
+  let printed = ''
+  const keep = (chunk: Buffer) => (printed = (printed + chunk).slice(-4000))
+  child.stdout?.on('data', keep)
+  child.stderr?.on('data', keep)
+  let hasEnded = false
+  const ended = once(child, 'exit').then(() => {
+    hasEnded = true
+  })
+  ended.catch((error: unknown) => (printed += String(error)))
+  const deadline = performance.now() + 30_000
+  while (!(await isReady().catch(() => false))) {
+    if (hasEnded || performance.now() > deadline) {
+      child.kill('SIGKILL')
+      throw new Error(`${program} ${hasEnded ? 'ended' : 'is not ready after 30 s'}: ${printed}`)
+    }
+    await sleep(20)
+  }
+  return {
+    child,
+    async stop() {
+      child.kill('SIGTERM')
+      const timer = setTimeout(() => child.kill('SIGKILL'), 5_000)
+      await ended
+      clearTimeout(timer)
+    },
+    async kill() {
+      child.kill('SIGKILL')
+      await ended
+    },
+  }
+}
+
+/** Where a program is. @throws saying what to install */
+export function find(program: string): string {
+  if (program.startsWith('/')) return program
+  for (const folder of PATH.split(':')) {
+    try {
+      accessSync(`${folder}/${program}`, constants.X_OK)
+      return `${folder}/${program}`
+    } catch {}
+  }
+  throw new Error(
+    `${program} is not installed: run \`node scripts/servers.mjs\` as root, or install it by hand`,
+  )
+}
+
+/** A port of 127.0.0.1 that nobody used a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (typeof address !== 'object' || address === null) throw new Error('no port')
+  return address.port
+}
