@@ -28,7 +28,7 @@ try {
     import assert from 'node:assert/strict'
     import { createSessions } from 'holdfast'
     import { webSessions } from 'holdfast/web'
-    for (const entry of ['node', 'express', 'fastify', 'koa', 'hono', 'stores/memory', 'stores/file', 'stores/sql', 'testing']) {
+    for (const entry of ['node', 'express', 'fastify', 'koa', 'hono', 'stores/memory', 'stores/file', 'stores/sql', 'stores/cookie', 'testing']) {
       await import('holdfast/' + entry)
     }
     const sessions = createSessions({ secret: 'q5vXx0Tn2yq8W1ZbJ4uR7sKd3fHgLmPc' })

@@ -1,7 +1,7 @@
 import { ANSWER_TIME } from './admission.ts'
 import type { Committer } from './commit.ts'
 import type { Cookie, CookieAttributes } from './cookie.ts'
-import { setCookie } from './cookie.ts'
+import { CARRIES, setCookie } from './cookie.ts'
 import type { Core } from './core.ts'
 import { handleOf } from './core.ts'
 import { cookieMaxAge, expiry, isCookieRenewalDue, isRotationDue, isTouchDue } from './lifetime.ts'
@@ -81,7 +81,14 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     const { record, generation } = visit
     if (isRotationDue(generation, record, now, lifetime))
       addOperation(visit, { kind: 'rotate' }, now, lifetime)
-    if (isCookieRenewalDue(record, now, lifetime)) addOperation(visit, { kind: 'renewCookie' }, now, lifetime)
+    if (isCookieRenewalDue(record, now, lifetime) || isCarriedTooLong(visit, now))
+      addOperation(visit, { kind: 'renewCookie' }, now, lifetime)
+  }
+
+  /** What a client carries can be touched, and sealed by the newest secret, only by giving it anew. */
+  function isCarriedTooLong({ kept, resend }: Visit, now: number): boolean {
+    if (vault.carry === undefined || kept === undefined) return false
+    return resend || isTouchDue(kept.record, kept.lastSeen, now, lifetime)
   }
 
   function finish(visit: Visit): Answer {
@@ -109,7 +116,8 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     if (visit.cookie === 'none' && !isResent) return undefined
     warnOfPlainHttp(visit)
     const record = visit.kept!.record
-    const value = signer.sign({ id: visit.id!, generation: record.generation })
+    const token = signer.sign({ id: visit.id!, generation: record.generation })
+    const value = visit.carried ? token + CARRIES + visit.carried.text : token
     const maxAge = cookieMaxAge(record, clock(), lifetime)
     return { name, value, attributes: maxAge === undefined ? attributes : { ...attributes, maxAge } }
   }
@@ -136,7 +144,7 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
   /** That the session was used, and its token: written after the answer, which waits for neither. */
   function noteUse(visit: Visit): void {
     const { kept, standing } = visit
-    if (standing !== 'live' || kept === undefined) return
+    if (standing !== 'live' || kept === undefined || vault.carry) return
     const now = clock()
     if (visit.operations.some(({ kind }) => kind === 'confirm')) {
       background.run('confirm', () => committer.confirm(visit, now))

@@ -1,9 +1,10 @@
 import { isOfThisLogin, isRetired, isRetiredByLogin, mayJoin, QUIET_TIME } from './admission.ts'
+import { CARRIES, LARGEST_COOKIE, setCookie } from './cookie.ts'
 import type { Core } from './core.ts'
 import { handleOf, initialData, replaceData, startAnew } from './core.ts'
-import { ConflictError } from './errors.ts'
+import { ConflictError, DataError } from './errors.ts'
 import { createLanes, type Lane } from './lanes.ts'
-import { expiry, isCookieChanged } from './lifetime.ts'
+import { cookieMaxAge, expiry, isCookieChanged } from './lifetime.ts'
 import { compileRules, merge } from './merge.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
@@ -13,8 +14,8 @@ import type { SessionRecord } from './record.ts'
 import { ended, tooLate, withheld } from './refusals.ts'
 import { routeOf, withholdsCookies } from './request.ts'
 import { countOf, nextRev } from './revision.ts'
-import { keyOf, newId } from './token.ts'
-import type { Kept } from './vault.ts'
+import { keyOf, newId, TOKEN_LENGTH } from './token.ts'
+import type { Carried, Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
 import { adopt, encodeChanges, hasChanges, hasOperations, isUse, loginOf, putData } from './visit.ts'
 
@@ -127,8 +128,10 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     await check(sent, changed?.data ?? visit.data)
     const kept: Kept = { rev: nextRev('0.'), record, data: sent, lastSeen: now }
     checkFlashes(record)
+    const expires = expiry(record, now, lifetime)
+    const carried = vault.carry && (await carry(visit, kept, expires))
     visit.unresolved = { rev: kept.rev, sent, record, operations }
-    const isCreated = await vault.create(handle, kept, expiry(record, now, lifetime))
+    const isCreated = await vault.create(handle, kept, expires)
     visit.unresolved = undefined
     if (!isCreated) {
       visit.id = newId()
@@ -136,6 +139,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       return false
     }
     change?.done()
+    visit.carried = carried
     committed(visit, kept, sent, operations)
     visit.standing = 'live'
     visit.generation = record.generation
@@ -189,18 +193,19 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       if (checking) await checking
       const next = successor(current, record, sent ?? current.data, visit, now)
       checkFlashes(record)
+      const expires = expiry(record, next.lastSeen, lifetime)
+      const carried = vault.carry && (await carry(visit, next, expires))
       visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations }
       lane.latest = undefined
-      const result = await vault.update(
-        handleOf(visit),
-        next,
-        expiry(record, next.lastSeen, lifetime),
-        current.rev,
-      )
+      const result = await vault.update(handleOf(visit), next, expires, current.rev)
       visit.unresolved = undefined
       if (result === 'ok') {
         lane.latest = next
         change?.done()
+        if (carried) {
+          visit.carried = carried
+          visit.cookie = 'send'
+        }
         committed(visit, next, sent ?? visit.base, operations)
         announce(visit, current.record, record, operations)
         return true
@@ -215,9 +220,28 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     }
   }
 
+  /** What the client's cookie is to carry. @throws HeadersSentError when it is too late for that, DataError when it is too much */
+  async function carry(visit: Visit, kept: Kept, expires: number): Promise<Carried> {
+    if (visit.answered) throw tooLate('save')
+    const carried = await vault.carry!(handleOf(visit), kept, expires, visit.carried)
+    const { name, attributes } = settings.cookie
+    const value = `${'-'.repeat(TOKEN_LENGTH)}${CARRIES}${carried.text}`
+    const maxAge = cookieMaxAge(kept.record, clock(), lifetime)
+    const bytes = setCookie({
+      name,
+      value,
+      attributes: maxAge === undefined ? attributes : { ...attributes, maxAge },
+    }).length
+    if (bytes <= LARGEST_COOKIE) return carried
+    throw new DataError(
+      `the cookie would take ${bytes} bytes, over the ${LARGEST_COOKIE} that browsers keep: ` +
+        'keep less in the session, or keep sessions on the server',
+    )
+  }
+
   /** What the store holds now; `gone` also when it has expired. */
   async function reloaded(visit: Visit, now: number): Promise<Kept | 'gone'> {
-    const found = await vault.load(handleOf(visit), { fresh: true })
+    const found = await vault.load(handleOf(visit), { fresh: true, carried: visit.carried })
     if (found === undefined || found === 'destroyed' || isExpired(visit, found, now)) return 'gone'
     return found
   }
@@ -327,7 +351,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   /** Finds out what became of a write that got no answer: its revision tells. */
   async function resolve(visit: Visit): Promise<void> {
     const { rev, sent, record, operations } = visit.unresolved!
-    const found = await vault.load(handleOf(visit), { fresh: true })
+    const found = await vault.load(handleOf(visit), { fresh: true, carried: visit.carried })
     visit.unresolved = undefined
     if (found === undefined || found === 'destroyed') return
     if (found.rev !== rev && !found.record.revs.includes(rev)) return

@@ -16,6 +16,9 @@ export interface Cookie {
   readonly attributes: CookieAttributes
 }
 
+/** Between the token and what the cookie carries beside it. */
+export const CARRIES = '.'
+
 /**
  * The values of all cookies that are called exactly `name`, in order, at most `limit` of them. Only space and tab may stand
  * around a pair: what else a runtime trims (U+00A0) is how another cookie passes for a prefixed one. Linear in the header.
@@ -48,6 +51,9 @@ function trimEnd(header: string, start: number, end: number): string {
 function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09
 }
+
+/** What a browser takes at the most, in bytes; a larger cookie it drops in silence (RFC 6265bis, section 5.6, step 4). */
+export const LARGEST_COOKIE = 4096
 
 export function setCookie({ name, value, attributes }: Cookie): string {
   let text = `${name}=${value}; Path=${attributes.path}`

@@ -85,6 +85,7 @@ export function startAnew(
   visit.generation = 1
   visit.kept = undefined
   visit.unresolved = undefined
+  visit.carried = undefined
   // What an earlier commit made due was for the session that is over.
   if (visit.cookie === 'send') visit.cookie = 'none'
   visit.operations = operations

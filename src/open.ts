@@ -1,5 +1,5 @@
 import { admit, QUIET_TIME } from './admission.ts'
-import { readCookies } from './cookie.ts'
+import { CARRIES, readCookies } from './cookie.ts'
 import type { Core, InitialData } from './core.ts'
 import { detached, handleOf, initialData, startAnew } from './core.ts'
 import { InvalidRecordError } from './errors.ts'
@@ -9,6 +9,7 @@ import type { RequestSource } from './request.ts'
 import { cookieHeader, routeOf } from './request.ts'
 import { validate } from './schema.ts'
 import type { VerifiedToken } from './token.ts'
+import { TOKEN_LENGTH } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
 import { addOperation, adopt, isUse } from './visit.ts'
@@ -62,8 +63,12 @@ export function createOpener(core: Core): Opener {
     const texts = readCookies(header, settings.cookie.name, MOST_COOKIES)
     const tokens: VerifiedToken[] = []
     for (const text of texts.length > 1 ? new Set(texts) : texts) {
-      const token = signer.verify(text)
+      const isCarrying = vault.carry !== undefined && text[TOKEN_LENGTH] === CARRIES
+      const token = signer.verify(isCarrying ? text.slice(0, TOKEN_LENGTH) : text)
       if (token) tokens.push(token)
+      if (token && isCarrying) {
+        visit.carried = { text: text.slice(TOKEN_LENGTH + 1), generation: token.generation }
+      }
     }
     if (tokens.length > 1) {
       visit.duplicate = true
@@ -85,7 +90,7 @@ export function createOpener(core: Core): Opener {
     const handle = handleOf(visit)
     let kept: Kept | 'destroyed' | undefined
     try {
-      kept = await vault.load(handle, fresh ? { fresh } : undefined)
+      kept = await vault.load(handle, fresh || visit.carried ? { fresh, carried: visit.carried } : undefined)
     } catch (error) {
       if (error instanceof InvalidRecordError) return refuse(visit, error)
       throw error
@@ -278,6 +283,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     touched: false,
     looked: false,
     unresolved: undefined,
+    carried: undefined,
     overwritten: undefined,
     cookie: 'none',
     resend: false,

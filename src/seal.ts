@@ -13,8 +13,9 @@ const NONCE = 12
 const TAG = 16
 
 /**
- * AES-256-GCM: `s1.key id.base64url(nonce | ciphertext | tag)`. Each session has a key of its own, derived from the secret, which keeps
- * random nonces far from the limit of 2^32 messages a key (NIST SP 800-38D, section 8.3). The key id names the secret: none is tried.
+ * AES-256-GCM: `s1.key id.base64url(nonce | ciphertext | tag)`. Each text has a key of its own, derived from the secret, its nonce and what it is
+ * bound to, which keeps random nonces far from the limit of 2^32 messages a key (NIST SP 800-38D, section 8.3). The key id names the
+ * secret: none is tried.
  */
 export function recordSeal(secrets: readonly Uint8Array[], name: string): Seal {
   const keys = new Map(
@@ -28,7 +29,9 @@ export function recordSeal(secrets: readonly Uint8Array[], name: string): Seal {
   return {
     seal(text, bound) {
       const nonce = randomBytes(NONCE)
-      const cipher = createCipheriv('aes-256-gcm', keyFor(newestKey, bound), nonce).setAAD(Buffer.from(bound))
+      const cipher = createCipheriv('aes-256-gcm', keyFor(newestKey, nonce, bound), nonce).setAAD(
+        Buffer.from(bound),
+      )
       const sealed = Buffer.concat([nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()])
       return `s1.${newestId}.${sealed.toString('base64url')}`
     },
@@ -42,7 +45,9 @@ export function recordSeal(secrets: readonly Uint8Array[], name: string): Seal {
       const tag = bytes.subarray(-TAG)
       if (bytes.length < NONCE + TAG) throw new InvalidRecordError('the sealed record is truncated')
       try {
-        const decipher = createDecipheriv('aes-256-gcm', keyFor(key, bound), nonce, { authTagLength: TAG })
+        const decipher = createDecipheriv('aes-256-gcm', keyFor(key, nonce, bound), nonce, {
+          authTagLength: TAG,
+        })
         decipher.setAAD(Buffer.from(bound)).setAuthTag(tag)
         return decipher.update(bytes.subarray(NONCE, -TAG), undefined, 'utf8') + decipher.final('utf8')
       } catch (cause) {
@@ -54,6 +59,6 @@ export function recordSeal(secrets: readonly Uint8Array[], name: string): Seal {
   }
 }
 
-function keyFor(key: Buffer, bound: string): Buffer {
-  return createHmac('sha256', key).update(bound).digest()
+function keyFor(key: Buffer, nonce: Buffer, bound: string): Buffer {
+  return createHmac('sha256', key).update(nonce).update(bound).digest()
 }

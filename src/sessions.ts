@@ -101,6 +101,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     name,
     clock,
     seal: settings.seal ? recordSeal(secrets, name) : undefined,
+    cookieSeal: recordSeal(secrets, name),
     onInvalid: (handle, error) => events.emit('invalid', { handle, error }),
   })
   const core: Core = {

@@ -51,6 +51,12 @@ export interface Store {
    */
   sweep?(now: number, limit: number): Promise<number>
 
+  /**
+   * Present on a store that keeps nothing, since the record travels with the client. Before each write the core asks for the text that
+   * the cookie is to carry, seals it, and gives it to the next `load` as `carried`. `before` is what this session carried until now.
+   */
+  carry?(key: string, record: StoredRecord, before: string | undefined): Promise<string>
+
   /** Closes what the store itself opened, nothing that it was handed. */
   close?(): Promise<void>
 }
@@ -93,6 +99,8 @@ export interface Page {
 export interface LoadOptions {
   /** Read past every cache and replica. */
   readonly fresh?: boolean
+  /** What `carry` gave when the session was last written, if the client has brought it. */
+  readonly carried?: string
 }
 
 export interface WriteOptions {

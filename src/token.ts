@@ -33,7 +33,8 @@ const ID = 4
 const GENERATION = 36
 const TAG = 40
 const TAG_LENGTH = 24
-const LENGTH = TAG + TAG_LENGTH
+/** Characters of a token. */
+export const TOKEN_LENGTH = TAG + TAG_LENGTH
 
 export const MAX_GENERATION = 2 ** 24 - 1
 
@@ -92,7 +93,7 @@ function remembering(verify: TokenSigner['verify']): TokenSigner['verify'] {
   let older = new Map<string, VerifiedToken>()
 
   return (text) => {
-    if (text.length !== LENGTH) return undefined
+    if (text.length !== TOKEN_LENGTH) return undefined
     const known = recent.get(text)
     if (known) return known
     if (!SHAPE.test(text)) return undefined

@@ -32,7 +32,15 @@ export interface KeptPage {
  * the manager's name, so that managers share a store without ever seeing each other's sessions.
  */
 export interface Vault {
-  load(handle: string, options?: LoadOptions): Promise<Kept | 'destroyed' | undefined>
+  /** `carried` as `carry` gave it, with the generation of the token beside it. */
+  load(handle: string, options?: VaultLoadOptions): Promise<Kept | 'destroyed' | undefined>
+  /** Present if sessions travel with the client: what its cookie must carry beside the token, sealed. */
+  readonly carry?: (
+    handle: string,
+    kept: Kept,
+    expires: number,
+    before: Carried | undefined,
+  ) => Promise<Carried>
   create(handle: string, kept: Kept, expires: number): Promise<boolean>
   update(handle: string, kept: Kept, expires: number, expectedRev: string): Promise<UpdateResult>
   touch(handle: string, lastSeen: number, expires: number): Promise<boolean>
@@ -51,17 +59,30 @@ export interface Vault {
   scan(cursor: string | undefined, limit: number): Promise<KeptPage>
 }
 
+/** The sealed text of a session that travels with the client. It belongs to one token, so that none is combined with another's. */
+export interface Carried {
+  readonly text: string
+  readonly generation: number
+}
+
+export interface VaultLoadOptions {
+  readonly fresh?: boolean
+  readonly carried?: Carried | undefined
+}
+
 export interface VaultParts {
   readonly store: Store
   readonly name: string
   /** Absent: texts are kept as they are. */
   readonly seal: Seal | undefined
+  /** For what clients carry, which is always sealed. */
+  readonly cookieSeal: Seal
   readonly clock: () => number
   /** Told of records in a list that cannot be read; they are left out. */
   readonly onInvalid: (handle: string, error: Error) => void
 }
 
-export function createVault({ store, name, seal, clock, onInvalid }: VaultParts): Vault {
+export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }: VaultParts): Vault {
   const prefix = `${name}:`
 
   function pack(handle: string, { rev, record, data, lastSeen }: Kept, expires: number): StoredRecord {
@@ -95,6 +116,32 @@ export function createVault({ store, name, seal, clock, onInvalid }: VaultParts)
     return page.cursor === undefined ? { items } : { items, cursor: page.cursor }
   }
 
+  function openCarried(handle: string, { text, generation }: Carried): string {
+    return cookieSeal.open(text, boundToToken(handle, generation))
+  }
+
+  function loadOptions(
+    handle: string,
+    fresh: boolean | undefined,
+    carried: Carried | undefined,
+  ): LoadOptions | undefined {
+    if (carried === undefined) return fresh ? FRESH : undefined
+    return { fresh: fresh ?? false, carried: openCarried(handle, carried) }
+  }
+
+  async function carry(
+    handle: string,
+    kept: Kept,
+    expires: number,
+    before: Carried | undefined,
+  ): Promise<Carried> {
+    const record = pack(handle, kept, expires)
+    const opened = before && openCarried(handle, before)
+    const text = await attempt('carry', () => store.carry!(prefix + handle, record, opened))
+    const { generation } = kept.record
+    return { text: cookieSeal.seal(text, boundToToken(handle, generation)), generation }
+  }
+
   function failure(operation: string, cause: unknown, maybeApplied = false): StoreUnavailableError {
     return new StoreUnavailableError(`${operation} failed in the ${store.name} store`, {
       cause,
@@ -120,7 +167,9 @@ export function createVault({ store, name, seal, clock, onInvalid }: VaultParts)
   }
 
   return {
-    async load(handle, options) {
+    ...(store.carry && { carry }),
+    async load(handle, { fresh, carried } = {}) {
+      const options = loadOptions(handle, fresh, carried)
       let found: Awaited<ReturnType<Store['load']>>
       try {
         found = await store.load(prefix + handle, options)
@@ -160,6 +209,12 @@ export function createVault({ store, name, seal, clock, onInvalid }: VaultParts)
       return unpackPage(await attempt('scan', () => scan(cursor, limit), false))
     },
   }
+}
+
+const FRESH: LoadOptions = { fresh: true }
+
+function boundToToken(handle: string, generation: number): string {
+  return JSON.stringify(['cookie', handle, generation])
 }
 
 /** What a sealed text is bound to: whose it is and under which key, which the store could otherwise exchange. */

@@ -6,7 +6,7 @@ import { apply, isActive } from './operations.ts'
 import type { SessionRecord } from './record.ts'
 import { newRecord } from './record.ts'
 import type { RequestSource } from './request.ts'
-import type { Kept } from './vault.ts'
+import type { Carried, Kept } from './vault.ts'
 
 export type Presented = 'none' | 'live' | 'ended' | 'forged'
 
@@ -54,6 +54,9 @@ export interface Visit {
   unresolved:
     | { rev: string; sent: string; record: SessionRecord; operations: readonly Operation[] }
     | undefined
+
+  /** Where sessions travel with the client: what its cookie carries, or is to carry after this answer. */
+  carried: Carried | undefined
 
   /** Paths where this visit replaced what others had set, told once it is committed. */
   overwritten: Set<string> | undefined

@@ -6,10 +6,11 @@ import { expect, it } from 'vitest'
 
 /** Small is a feature. Raise the budget only for what an application would miss. */
 const BUDGET = {
-  index: 22_000,
+  index: 22_500,
   'frameworks/express': 4_500,
   'frameworks/web': 1_500,
   'stores/sql/index': 5_000,
+  'stores/cookie': 1_500,
 }
 
 it.each(Object.entries(BUDGET))(

@@ -1,0 +1,198 @@
+import type {
+  LoadOptions,
+  SessionIndex,
+  Store,
+  StoredRecord,
+  Tombstone,
+  UpdateResult,
+  WriteOptions,
+} from '../store.ts'
+import { isTombstone } from '../store.ts'
+import { StoreError } from './store-error.ts'
+
+export interface CookieStoreOptions {
+  /**
+   * A small store on the server, with which sessions of users can be ended: it keeps what has been ended, and one number for each user
+   * who ever ended all sessions. Each request of a logged-in user then reads it twice, at once; without it nothing is read.
+   */
+  readonly revocations?: Store
+  /**
+   * How long it is remembered that a session was ended, in milliseconds: longer than any session lives. 400 days by default, which is
+   * as long as browsers keep a cookie.
+   */
+  readonly rememberFor?: number
+}
+
+/**
+ * Keeps sessions in the browser and nothing on the server. **It cannot revoke**: a copy of the cookie works until it expires, also after
+ * logout. **It cannot compare and set**: of two parallel requests the answer that arrives last wins, with all its data. It cannot list.
+ * With `revocations`, logout, a revocation by handle and `revoke({ userId })` hold for logged-in users; the rest stays as it is.
+ *
+ * The cookie is sealed (AES-256-GCM, a key of its own for each value, by the manager's secrets), bound to its session and its token. All
+ * of it must fit into 4096 bytes, which leaves about 2,700 for data: more is a `DataError` at the commit. It is sent again whenever the session
+ * changes and, while the session is in use, once in `touchEvery`.
+ *
+ * @example
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { cookieStore } from 'holdfast/stores/cookie'
+ *
+ * const sessions = createSessions({ secret: process.env.SESSION_SECRET, store: cookieStore() })
+ * ```
+ * @throws RangeError if `rememberFor` is not a positive number
+ */
+export function cookieStore(options: CookieStoreOptions = {}): CookieStore {
+  return new CookieStore(options)
+}
+
+export type { CookieStore }
+
+const DAY_MS = 86_400_000
+
+class CookieStore implements Store {
+  readonly name = 'cookie'
+  readonly compareAndSet = false
+  /** Present with `revocations`. It ends sessions, and lists none. */
+  readonly users?: SessionIndex
+  readonly sweep?: NonNullable<Store['sweep']>
+
+  readonly #revocations: Store | undefined
+  readonly #rememberFor: number
+
+  constructor({ revocations, rememberFor = 400 * DAY_MS }: CookieStoreOptions) {
+    if (typeof rememberFor !== 'number' || !(rememberFor > 0)) {
+      throw new RangeError(
+        `cookieStore: rememberFor is ${rememberFor}; it must be a positive number of milliseconds`,
+      )
+    }
+    this.#revocations = revocations
+    this.#rememberFor = rememberFor
+    if (revocations?.sweep) this.sweep = revocations.sweep.bind(revocations)
+    if (revocations) {
+      this.users = {
+        list: () => Promise.reject(new StoreError('cookie', 'users.list', 'sessions are with their clients')),
+        destroy: (user, _until, { except, ...write } = {}) => this.#raiseEpoch(user, except, write),
+      }
+    }
+  }
+
+  async load(key: string, options: LoadOptions = {}): Promise<StoredRecord | Tombstone | undefined> {
+    if (options.carried === undefined) return undefined
+    const { record, epoch } = parse(options.carried)
+    if (record.user === undefined || this.#revocations === undefined) return record
+    const [ended, now] = await Promise.all([
+      this.#revocations.load(endedKey(key), { fresh: options.fresh ?? false }),
+      this.#epochOf(record.user),
+    ])
+    if (isTombstone(ended)) return ended
+    // Whether it was a moment or a year ago, nobody knows: to the core it is a session that never was.
+    return epoch < now.epoch && now.spared !== key ? undefined : record
+  }
+
+  async carry(_key: string, record: StoredRecord, before: string | undefined): Promise<string> {
+    const { rev, text, user, externalId, lastSeen, expires } = record
+    const was = before === undefined ? undefined : parse(before)
+    // The epoch of the login, which no later request of the session renews: one that was on its way when the user ended all
+    // sessions must not make its own a new one.
+    const epoch = was && was.record.user === user ? was.epoch : await this.#epochAtLogin(user)
+    const fields: Fields = [rev, lastSeen, expires, epoch, user ?? null, externalId ?? null, text]
+    return JSON.stringify(fields)
+  }
+
+  async create(): Promise<boolean> {
+    return true
+  }
+
+  async update(): Promise<UpdateResult> {
+    return 'ok'
+  }
+
+  async touch(): Promise<boolean> {
+    return true
+  }
+
+  async destroy(key: string, until: number, options?: WriteOptions): Promise<boolean> {
+    const store = this.#revocations
+    if (store === undefined) return true
+    const now = Date.now()
+    const expires = Math.max(until, now + this.#rememberFor)
+    await store.create(endedKey(key), { rev: '1', text: '', lastSeen: now, expires })
+    return store.destroy(endedKey(key), expires, options)
+  }
+
+  async close(): Promise<void> {
+    await this.#revocations?.close?.()
+  }
+
+  async #epochAtLogin(user: string | undefined): Promise<number> {
+    if (user === undefined) return 0
+    const { epoch } = await this.#epochOf(user)
+    return epoch
+  }
+
+  async #epochOf(user: string): Promise<Epoch> {
+    const found = await this.#revocations?.load(epochKey(user), { fresh: true })
+    return found === undefined || isTombstone(found) ? { epoch: 0 } : JSON.parse(found.text)
+  }
+
+  /** Ends all sessions of a user that began before, but for one. How many there are, nobody knows: one, for all of them. */
+  async #raiseEpoch(user: string, spared: string | undefined, options: WriteOptions): Promise<number> {
+    const store = this.#revocations as Store
+    const key = epochKey(user)
+    for (;;) {
+      const found = await store.load(key, { fresh: true })
+      const known = found === undefined || isTombstone(found) ? undefined : found
+      const { epoch } = known ? (JSON.parse(known.text) as Epoch) : { epoch: 0 }
+      const next: Epoch = { epoch: epoch + 1, ...(spared !== undefined && { spared }) }
+      const now = Date.now()
+      const record: StoredRecord = {
+        rev: String(next.epoch),
+        text: JSON.stringify(next),
+        lastSeen: now,
+        expires: now + this.#rememberFor,
+      }
+      const isDone = known
+        ? (await store.update(key, record, known.rev, options)) === 'ok'
+        : await store.create(key, record, options)
+      if (isDone) return 1
+    }
+  }
+}
+
+interface Epoch {
+  readonly epoch: number
+  /** The session that the last raise left alone. */
+  readonly spared?: string
+}
+
+type Fields = [
+  rev: string,
+  lastSeen: number,
+  expires: number,
+  epoch: number,
+  user: string | null,
+  externalId: string | null,
+  text: string,
+]
+
+/** It was sealed, so nobody but `carry` has written it. */
+function parse(carried: string): { record: StoredRecord; epoch: number } {
+  const [rev, lastSeen, expires, epoch, user, externalId, text] = JSON.parse(carried) as Fields
+  const record = {
+    rev,
+    text,
+    lastSeen,
+    expires,
+    ...(user !== null && { user }),
+    ...(externalId !== null && { externalId }),
+  }
+  return { record, epoch }
+}
+
+function endedKey(key: string): string {
+  return `ended:${key}`
+}
+
+function epochKey(user: string): string {
+  return `epoch:${user}`
+}
