@@ -6,9 +6,8 @@ import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 const NAME = 'floor='
 const ID = 32
 
-export function createFloor(secret) {
-  const kept = new Map()
-
+/** @param kept `get(id)` and `compareAndSet(id, text, expectedRev)`; by default a Map */
+export function createFloor(secret, kept = inMemory()) {
   function tag(id) {
     return createHmac('sha256', secret).update(id).digest('base64url')
   }
@@ -25,26 +24,16 @@ export function createFloor(secret) {
     return given.length === expected.length && timingSafeEqual(given, expected) ? id : undefined
   }
 
-  async function get(id) {
-    return kept.get(id)
-  }
-
-  async function compareAndSet(id, text, expectedRev) {
-    if (kept.get(id)?.rev !== expectedRev) return false
-    kept.set(id, { rev: (expectedRev ?? 0) + 1, text })
-    return true
-  }
-
   async function open(header) {
     const id = verify(header)
     if (id === undefined) return undefined
-    const found = await get(id)
+    const found = await kept.get(id)
     return found && { id, rev: found.rev, data: JSON.parse(found.text) }
   }
 
   async function create(data) {
     const id = randomBytes(24).toString('base64url')
-    await compareAndSet(id, JSON.stringify(data), undefined)
+    await kept.compareAndSet(id, JSON.stringify(data), undefined)
     return `${NAME}${id}${tag(id)}; Path=/; HttpOnly; SameSite=Lax`
   }
 
@@ -63,8 +52,22 @@ export function createFloor(secret) {
       }
       const { id, rev, data } = session
       data.visits++
-      if (!(await compareAndSet(id, JSON.stringify(data), rev))) throw new Error('conflict')
+      if (!(await kept.compareAndSet(id, JSON.stringify(data), rev))) throw new Error('conflict')
       return data.visits
+    },
+  }
+}
+
+function inMemory() {
+  const kept = new Map()
+  return {
+    async get(id) {
+      return kept.get(id)
+    },
+    async compareAndSet(id, text, expectedRev) {
+      if (kept.get(id)?.rev !== expectedRev) return false
+      kept.set(id, { rev: (expectedRev ?? 0) + 1, text })
+      return true
     },
   }
 }

@@ -4,7 +4,7 @@
 // processes of the same code differ by some microseconds a request for as long as they live, so all of it is done with several.
 //
 //   node bench/http.mjs [--rounds 4] [--processes 3] [--ms 150] [--frameworks fastify,hono] [--layers bare,floor,holdfast]
-//                       [--scenarios read,write]
+//                       [--scenarios read,write] [--backing redis --url redis://127.0.0.1:6379]
 //
 // prints JSON: by framework, layer and scenario { perSecond, cpu, added, overFloor, p99 }: microseconds of CPU time a request, what the
 // session layer adds to that of the bare framework and of the floor in the same round, and milliseconds.
@@ -27,6 +27,8 @@ const { values: options } = parseArgs({
     frameworks: { type: 'string', default: 'express,fastify,koa,hono' },
     layers: { type: 'string' },
     scenarios: { type: 'string', default: 'none,read,write,create' },
+    backing: { type: 'string', default: 'memory' },
+    url: { type: 'string', default: '' },
   },
 })
 const rounds = Number(options.rounds)
@@ -37,7 +39,9 @@ const scenarios = options.scenarios.split(',')
 const paths = { none: '/none', read: '/read', write: '/write', create: '/write' }
 
 async function start(framework, layer) {
-  const child = fork(new URL('./server.mjs', import.meta.url), [framework, layer])
+  const child = fork(new URL('./server.mjs', import.meta.url), [
+    ...[framework, layer, options.backing, options.url],
+  ])
   const [port] = await once(child, 'message')
   return {
     layer,

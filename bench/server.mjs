@@ -1,10 +1,11 @@
-// One visit counter in a process of its own: `server.mjs <framework> <layer>`. Tells its parent the port, and its CPU time when asked.
+// One visit counter in a process of its own: `server.mjs <framework> <layer> [<backing> <url>]`. Tells its parent the port, and its CPU time when asked.
 import { randomBytes } from 'node:crypto'
+import { openBacking } from './backing.mjs'
 
 process.env.NODE_ENV = 'production'
-const [framework, layer] = process.argv.slice(2)
+const [framework, layer, backing, url] = process.argv.slice(2)
 const { listen } = await import(`./apps/${framework}.mjs`)
-const port = await listen(layer, randomBytes(32).toString('base64url'))
+const port = await listen(layer, randomBytes(32).toString('base64url'), await openBacking(backing, url))
 
 process.on('message', () => {
   const { user, system } = process.cpuUsage()

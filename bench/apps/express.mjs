@@ -16,8 +16,8 @@ export const layers = {
     })
   },
 
-  floor(app, secret) {
-    const floor = createFloor(secret)
+  floor(app, secret, { kept }) {
+    const floor = createFloor(secret, kept)
     routes(app, {
       read: async (req, res) => res.send(String(await floor.read(req.headers.cookie))),
       write: async (req, res) =>
@@ -27,8 +27,8 @@ export const layers = {
     })
   },
 
-  holdfast(app, secret) {
-    app.use(expressSessions(createSessions({ secret })))
+  holdfast(app, secret, { store }) {
+    app.use(expressSessions(createSessions({ secret, store })))
     routes(app, {
       read: (req, res) => res.send(String(req.session.data.visits ?? 0)),
       write(req, res) {
@@ -39,8 +39,9 @@ export const layers = {
     })
   },
 
-  'express-session'(app, secret) {
-    app.use(session({ secret, resave: false, saveUninitialized: false, store: new session.MemoryStore() }))
+  'express-session'(app, secret, { express }) {
+    const store = express?.() ?? new session.MemoryStore()
+    app.use(session({ secret, resave: false, saveUninitialized: false, store }))
     routes(app, counter)
   },
 
@@ -68,9 +69,9 @@ function routes(app, { read, write }) {
   app.get('/write', write)
 }
 
-export async function listen(layer, secret) {
+export async function listen(layer, secret, backing) {
   const app = express()
-  layers[layer](app, secret)
+  layers[layer](app, secret, backing)
   return new Promise((resolve) => {
     const server = app.listen(0, '127.0.0.1', () => resolve(server.address().port))
   })

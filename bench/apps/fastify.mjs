@@ -13,8 +13,8 @@ export const layers = {
     })
   },
 
-  async floor(app, secret) {
-    const floor = createFloor(secret)
+  async floor(app, secret, { kept }) {
+    const floor = createFloor(secret, kept)
     routes(app, {
       read: async (request) => String(await floor.read(request.headers.cookie)),
       write: async (request, reply) =>
@@ -22,8 +22,8 @@ export const layers = {
     })
   },
 
-  async holdfast(app, secret) {
-    await app.register(fastifySessions, { sessions: createSessions({ secret }) })
+  async holdfast(app, secret, { store }) {
+    await app.register(fastifySessions, { sessions: createSessions({ secret, store }) })
     routes(app, {
       read: (request, reply) => reply.send(String(request.session.data.visits ?? 0)),
       write(request, reply) {
@@ -34,9 +34,12 @@ export const layers = {
     })
   },
 
-  async '@fastify/session'(app, secret) {
+  async '@fastify/session'(app, secret, { express }) {
     await app.register(fastifyCookie)
-    await app.register(fastifySession, { secret, saveUninitialized: false, cookie: { secure: false } })
+    await app.register(fastifySession, {
+      ...{ secret, saveUninitialized: false, cookie: { secure: false } },
+      ...(express && { store: express() }),
+    })
     routes(app, {
       read: (request, reply) => reply.send(String(request.session.visits ?? 0)),
       write(request, reply) {
@@ -53,9 +56,9 @@ function routes(app, { read, write }) {
   app.get('/write', write)
 }
 
-export async function listen(layer, secret) {
+export async function listen(layer, secret, backing) {
   const app = Fastify()
-  await layers[layer](app, secret)
+  await layers[layer](app, secret, backing)
   await app.listen({ port: 0, host: '127.0.0.1' })
   return app.server.address().port
 }

@@ -13,8 +13,8 @@ export const layers = {
     })
   },
 
-  floor(app, secret) {
-    const floor = createFloor(secret)
+  floor(app, secret, { kept }) {
+    const floor = createFloor(secret, kept)
     routes(app, {
       read: async (c) => c.text(String(await floor.read(c.req.header('cookie')))),
       write: async (c) =>
@@ -22,8 +22,8 @@ export const layers = {
     })
   },
 
-  holdfast(app, secret) {
-    app.use(honoSessions(createSessions({ secret })))
+  holdfast(app, secret, { store }) {
+    app.use(honoSessions(createSessions({ secret, store })))
     routes(app, {
       read: (c) => c.text(String(c.var.session.data.visits ?? 0)),
       write(c) {
@@ -34,8 +34,8 @@ export const layers = {
     })
   },
 
-  'hono-sessions'(app) {
-    app.use('*', sessionMiddleware({ store: new MemoryStore(), expireAfterSeconds: 86_400 }))
+  'hono-sessions'(app, _secret, { hono = new MemoryStore() }) {
+    app.use('*', sessionMiddleware({ store: hono, expireAfterSeconds: 86_400 }))
     routes(app, {
       read: (c) => c.text(String(c.var.session.get('visits') ?? 0)),
       write(c) {
@@ -53,9 +53,9 @@ function routes(app, { read, write }) {
   app.get('/write', write)
 }
 
-export async function listen(layer, secret) {
+export async function listen(layer, secret, backing) {
   const app = new Hono()
-  layers[layer](app, secret)
+  layers[layer](app, secret, backing)
   return new Promise((resolve) => {
     serve({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }, ({ port }) => resolve(port))
   })

@@ -12,25 +12,25 @@ export const layers = {
     })
   },
 
-  floor(app, secret) {
-    const floor = createFloor(secret)
+  floor(app, secret, { kept }) {
+    const floor = createFloor(secret, kept)
     routes(app, {
       read: (ctx) => floor.read(ctx.headers.cookie),
       write: (ctx) => floor.write(ctx.headers.cookie, (cookie) => ctx.set('Set-Cookie', cookie)),
     })
   },
 
-  holdfast(app, secret) {
-    app.use(koaSessions(createSessions({ secret })))
+  holdfast(app, secret, { store }) {
+    app.use(koaSessions(createSessions({ secret, store })))
     routes(app, {
       read: ({ session }) => session.data.visits ?? 0,
       write: ({ session }) => (session.data.visits = (session.data.visits ?? 0) + 1),
     })
   },
 
-  'koa-session'(app, secret) {
+  'koa-session'(app, secret, { koa = mapStore() }) {
     app.keys = [secret]
-    app.use(koaSession({ store: mapStore() }, app))
+    app.use(koaSession({ store: koa }, app))
     routes(app, {
       read: ({ session }) => session.visits ?? 0,
       write: ({ session }) => (session.visits = (session.visits ?? 0) + 1),
@@ -63,9 +63,9 @@ function routes(app, { read, write }) {
   })
 }
 
-export async function listen(layer, secret) {
+export async function listen(layer, secret, backing) {
   const app = new Koa()
-  layers[layer](app, secret)
+  layers[layer](app, secret, backing)
   return new Promise((resolve) => {
     const server = app.listen(0, '127.0.0.1', () => resolve(server.address().port))
   })
