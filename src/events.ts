@@ -22,7 +22,7 @@ export interface SessionEvents {
   /** Something changed after the headers had left, and nobody called `commit()`: it is not saved. */
   uncommitted: { handle: string; route?: string | undefined }
   swept: { count: number }
-  /** What could not be thrown to the application: background writes, sweeping. */
+  /** What could not be thrown to the application: background writes, sweeping, what a store reports of itself (a cache that is down). */
   error: { operation: string; error: unknown }
 }
 

@@ -39,6 +39,7 @@ export type {
   SessionIndex,
   Store,
   StoredRecord,
+  StoreReport,
   Tombstone,
   UpdateResult,
   WriteOptions,

@@ -96,6 +96,9 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   const release = claimName(store, name)
 
   const events = createEvents(logger)
+  store.reportTo?.((operation, error) =>
+    events.emit('error', { operation: `${operation} of the ${store.name} store`, error }),
+  )
   const vault = createVault({
     store,
     name,

@@ -57,6 +57,12 @@ export interface Store {
    */
   carry?(key: string, record: StoredRecord, before: string | undefined): Promise<string>
 
+  /**
+   * Called by each manager on the store. What no answer can carry (a cache that is down, a server that evicts) is to be told to `report`,
+   * and becomes an `error` event.
+   */
+  reportTo?(report: StoreReport): void
+
   /** Closes what the store itself opened, nothing that it was handed. */
   close?(): Promise<void>
 }
@@ -80,6 +86,9 @@ export interface StoredRecord {
 export interface Tombstone {
   readonly destroyedUntil: number
 }
+
+/** `operation`: what was being done, `load` for instance. */
+export type StoreReport = (operation: string, error: Error) => void
 
 export type UpdateResult = 'ok' | 'conflict' | 'gone'
 
