@@ -357,10 +357,11 @@ it.each([undefined, null, 7, {}, new Map()])('%s is no library', (given) => {
 describe('the library is told when a record may go', () => {
   const soon = Date.now() + 3_600_000
   it.each([
-    ['a minute after its end', soon, soon],
-    ['a minute from now, if its end is past', 5, Date.now()],
-    ['by the year 2100, if it has no end', NEVER, Date.UTC(2100, 0)],
-  ])('%s', async (_when, expires, end) => {
+    ['a minute after its end', soon, () => soon],
+    ['a minute from now, if its end is past', 5, () => Date.now()],
+    ['by the year 2100, if it has no end', NEVER, () => Date.UTC(2100, 0)],
+  ])('%s', async (_when, expires, endNow) => {
+    const end = endNow()
     const within = (ms: number) => expect(Math.abs(ms - end - 60_000)).toBeLessThan(10_000)
     const storage = createStorage()
     const setItem = vi.spyOn(storage, 'setItem')
