@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { createSessions, SessionEndedError } from 'holdfast'
 import Keyv from 'keyv'
 import { createStorage, prefixStorage, type Storage } from 'unstorage'
@@ -466,6 +466,19 @@ describe('what listing costs', () => {
     expect(removed.reduce((sum, count) => sum + count)).toBe(100)
     expect(keys).toHaveBeenCalledTimes(2)
   })
+})
+
+it.each([
+  ['unstorage, in memory', 60], // 3000 reads
+  ['keyv, in memory', 120], // as many for the listing
+])('a sweep in %s lets others in between', async (name, times) => {
+  const { store } = bridges[name]!.open()
+  for (let i = 0; i < 3000; i++) await store.create(`id:${i}`, record())
+  let [isOver, turns] = [false, 0]
+  const swept = store.sweep!(1, 200).finally(() => (isOver = true))
+  for (; !isOver; turns++) await setImmediate()
+  expect(await swept).toBe(0)
+  expect(turns).toBeGreaterThanOrEqual(times)
 })
 
 it('a storage with a prefix keeps sessions apart from the rest', async () => {

@@ -1,5 +1,6 @@
+import { setImmediate } from 'node:timers/promises'
 import type { Store } from '../store.ts'
-import { BridgeStore, nameIn } from './bridges/bridge-store.ts'
+import { BridgeStore, nameIn, STRETCH } from './bridges/bridge-store.ts'
 
 export { StoreError } from './store-error.ts'
 
@@ -88,7 +89,9 @@ export function keyvStore(keyv: KeyvInstance): Store {
       (async () => {
         const names: (string | undefined)[] = []
         // Its keys lose their first part where there is no namespace; ours are in the values.
-        for await (const [, value] of iterator.call(keyv, undefined)) names.push(nameIn(value))
+        for await (const [, value] of iterator.call(keyv, undefined)) {
+          if (names.push(nameIn(value)) % STRETCH === 0) await setImmediate()
+        }
         return names.filter((name) => name !== undefined)
       }),
   })

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import {
   isTombstone,
   type Page,
@@ -130,6 +131,7 @@ export class BridgeStore implements Store {
           return removed
         }
         if (await this.#removeIfEnded(name, now)) removed++
+        if (i % STRETCH === 0) await setImmediate()
       }
     }
     return removed
@@ -268,6 +270,9 @@ export function nameIn(value: unknown): string | undefined {
 function endOf(kept: StoredRecord | Tombstone): number {
   return isTombstone(kept) ? kept.destroyedUntil : kept.expires
 }
+
+/** Libraries may answer from memory; then reads in a row would never let a request in. */
+export const STRETCH = 50
 
 /** Clocks of machines differ, and some libraries round to seconds: they are told a later end, which is only for collecting. */
 const SLACK = 60_000
