@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { QUIET_TIME } from './admission.ts'
 import type { Core } from './core.ts'
 import type { Duration } from './duration.ts'
@@ -55,7 +56,7 @@ export interface Management {
   revokeAll(): Promise<number>
   stats(): Promise<SessionStats>
   sweep(): Promise<number>
-  /** Sweeps by itself from now on; the result stops it. */
+  /** Sweeps by itself from now on; the result stops that, and ends every sweep after the batch that is under way. */
   keepSweeping(): () => void
 }
 
@@ -64,6 +65,11 @@ const WHICH = 'revoke: give { handle }, { userId }, { externalId } or { olderTha
 const PAGE = 200
 /** Clocks of instances may differ by this much: what one of them could still hold for live is not collected. */
 const CLOCK_SKEW = 60_000
+/** So few that no request feels a batch, in a store that does one thing at a time (SQLite) as well. */
+const SWEEP_BATCH = 200
+const SHORTEST_REST = 10
+/** Node fires a timer of more than this at once. */
+const LONGEST_TIMER = 2 ** 31 - 1
 
 export function createManagement({ settings, vault, events, background }: Core): Management {
   const { clock, lifetime, store } = settings
@@ -186,32 +192,48 @@ export function createManagement({ settings, vault, events, background }: Core):
     return { sessions, loggedIn, bytes }
   }
 
-  async function sweep(): Promise<number> {
+  const stopping = new AbortController()
+
+  /**
+   * Goes on until nothing is left. After each batch it rests as long as that took, so that requests have the store, and the process,
+   * to themselves for at least half of the time. `ref`: whether the process stays alive for it.
+   */
+  async function sweepAll(ref: boolean): Promise<number> {
     if (!store.sweep) return 0
+    const { signal } = stopping
     let count = 0
-    for (let removed = PAGE; removed >= PAGE; count += removed) {
-      removed = await store.sweep(clock() - CLOCK_SKEW, PAGE)
+    try {
+      for (;;) {
+        const start = performance.now()
+        const removed = await store.sweep(clock() - CLOCK_SKEW, SWEEP_BATCH)
+        count += removed
+        if (removed < SWEEP_BATCH) return count
+        const rest = Math.max(performance.now() - start, SHORTEST_REST)
+        await sleep(rest, undefined, { ref, signal }).catch(() => undefined) // it fails only when stopped
+        if (signal.aborted) return count
+      }
+    } finally {
+      if (count > 0) events.emit('swept', { count })
     }
-    if (count > 0) events.emit('swept', { count })
-    return count
   }
 
   function keepSweeping(): () => void {
     const { sweepEvery } = settings
-    if (!store.sweep || sweepEvery === false) return () => {}
-    let timer: NodeJS.Timeout
-    const schedule = () => {
+    let timer: NodeJS.Timeout | undefined
+    const schedule = (every: number) => {
+      if (stopping.signal.aborted) return
       // Instances that were started together must not all sweep at once.
+      const wait = Math.min(every * (0.5 + Math.random()), LONGEST_TIMER)
       timer = setTimeout(
-        () => {
-          background.run('sweep', sweep)
-          schedule()
-        },
-        sweepEvery * (0.5 + Math.random()),
+        () => background.run('sweep', () => sweepAll(false).finally(() => schedule(every))),
+        wait,
       ).unref()
     }
-    schedule()
-    return () => clearTimeout(timer)
+    if (store.sweep && sweepEvery !== false) schedule(sweepEvery)
+    return () => {
+      stopping.abort()
+      clearTimeout(timer)
+    }
   }
 
   return {
@@ -221,7 +243,7 @@ export function createManagement({ settings, vault, events, background }: Core):
     revokeOthers,
     revokeAll: async () => announced(await destroyWhere(() => true)),
     stats,
-    sweep,
+    sweep: () => sweepAll(true),
     keepSweeping,
   }
 }

@@ -1,6 +1,10 @@
-import { createSessions } from 'holdfast'
+import { execFile } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { createSessions, type SessionOptions, type Sessions, type Store } from 'holdfast'
 import { memoryStore } from 'holdfast/stores/memory'
-import { describe, expect, it, vi } from 'vitest'
+import { sqliteStore } from 'holdfast/stores/sql'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { browser, manager, SECRET } from './helpers/browser.ts'
 
 interface Data {
@@ -143,5 +147,183 @@ describe('two managers on one store', () => {
     )
     expect(await shop.revokeAll()).toBe(1)
     expect(await boss.visit((session) => session.userId)).toBe('ann')
+  })
+})
+
+describe('sweeping', () => {
+  const open: Sessions<Data>[] = []
+  afterEach(async () => {
+    vi.restoreAllMocks()
+    for (const sessions of open.splice(0)) await sessions.close()
+  })
+
+  /** A manager on a store whose batches the test makes up. */
+  function sweeping(batch: () => Promise<number>, options: SessionOptions<Data> = {}) {
+    const sweep = vi.fn<NonNullable<Store['sweep']>>(batch)
+    const store: Store = Object.assign(memoryStore(), { sweep })
+    const sessions = createSessions<Data>({ secret: SECRET, sweepEvery: false, ...options, store })
+    open.push(sessions)
+    return { sessions, sweep }
+  }
+
+  it('goes in small batches until one is not full', async () => {
+    const batches = [200, 200, 7]
+    const { sessions, sweep } = sweeping(async () => batches.shift()!)
+    expect(await sessions.sweep()).toBe(407)
+    expect(sweep.mock.calls.map(([, limit]) => limit)).toEqual([200, 200, 200])
+  })
+
+  it('rests after a batch for as long as the batch took', async () => {
+    const times: number[] = []
+    const { sessions } = sweeping(async () => {
+      times.push(performance.now())
+      await sleep(60)
+      times.push(performance.now())
+      return times.length < 6 ? 200 : 0
+    })
+    await sessions.sweep()
+    expect(times).toHaveLength(6)
+    expect(times[2]! - times[1]!).toBeGreaterThan(50)
+    expect(times[4]! - times[3]!).toBeGreaterThan(50)
+  })
+
+  it('holds up no request, also where a batch never waits for anything', async () => {
+    const store = sqliteStore(':memory:')
+    for (let i = 0; i < 5000; i++) {
+      await store.create(`id:${i}`, { rev: '1', text: 'x'.repeat(435), lastSeen: 1, expires: 1 })
+    }
+    const { sessions } = manager<Data>({ store })
+    open.push(sessions)
+    const jar = browser(sessions)
+    let isOver = false
+    const waits: number[] = []
+    const swept = sessions.sweep().finally(() => (isOver = true))
+    while (!isOver) {
+      const start = performance.now()
+      await sleep(1)
+      await jar.visit((session) => void (session.data.n = waits.length))
+      waits.push(performance.now() - start)
+    }
+    expect(await swept).toBe(5000)
+    expect(waits.length).toBeGreaterThan(25)
+    expect(waits.sort((a, b) => a - b)[Math.floor(waits.length * 0.95)]).toBeLessThan(50)
+  })
+
+  it('by itself never overtakes itself', async () => {
+    let [running, most] = [0, 0]
+    const { sweep } = sweeping(
+      async () => {
+        most = Math.max(most, ++running)
+        await sleep(30)
+        running--
+        return 0
+      },
+      { sweepEvery: 2 },
+    )
+    await vi.waitFor(() => expect(sweep.mock.calls.length).toBeGreaterThan(3))
+    expect(most).toBe(1)
+  })
+
+  it('ends with close() after the batch under way, however much is left, and does not begin again', async () => {
+    let ended = 0
+    const batch = async () => {
+      await sleep(200)
+      return ++ended && 200
+    }
+    const { sessions, sweep } = sweeping(batch, { sweepEvery: 1 })
+    const byHand = sessions.sweep()
+    await vi.waitFor(() => expect(ended).toBe(2), { interval: 5 })
+    const start = performance.now()
+    await sessions.close()
+    expect(performance.now() - start).toBeLessThan(100)
+    expect(await byHand).toBe(200)
+    sweep.mockClear()
+    await sleep(250)
+    expect(sweep).not.toHaveBeenCalled()
+  })
+
+  it('that fails is an event, tells what it had removed, and is tried again', async () => {
+    const batches = [async () => 200, async () => Promise.reject(new Error('disk full')), async () => 3]
+    const { sessions, sweep } = sweeping(() => (batches.shift() ?? (async () => 0))(), { sweepEvery: 5 })
+    const [failed, swept] = [vi.fn(), vi.fn()]
+    sessions.on('error', failed)
+    sessions.on('swept', swept)
+    await vi.waitFor(() => expect(sweep.mock.calls.length).toBeGreaterThan(4))
+    expect(failed).toHaveBeenCalledExactlyOnceWith({ operation: 'sweep', error: new Error('disk full') })
+    expect(swept.mock.calls).toEqual([[{ count: 200 }], [{ count: 3 }]])
+  })
+
+  it('by hand that fails is the caller’s error', async () => {
+    const { sessions } = sweeping(() => Promise.reject(new Error('disk full')))
+    await expect(sessions.sweep()).rejects.toThrow('disk full')
+  })
+
+  /** How long each manager waits before its first sweep. */
+  function firstWaits(count: number, options: SessionOptions<Data>): number[] {
+    const timers = vi.spyOn(globalThis, 'setTimeout')
+    for (let i = 0; i < count; i++) sweeping(async () => 0, options)
+    return timers.mock.calls.map(([, wait]) => wait!)
+  }
+
+  it('comes every ten minutes by default, and on no two instances at once', () => {
+    const waits = firstWaits(50, { sweepEvery: undefined }).sort((a, b) => a - b)
+    expect(waits).toHaveLength(50)
+    expect(new Set(waits.map(Math.round)).size).toBeGreaterThan(45)
+    expect(waits[0]).toBeGreaterThanOrEqual(5 * 60_000)
+    expect(waits[0]).toBeLessThan(8 * 60_000)
+    expect(waits.at(-1)).toBeGreaterThan(12 * 60_000)
+    expect(waits.at(-1)).toBeLessThanOrEqual(15 * 60_000)
+  })
+
+  it('does not come at all with `false`, nor on a store that expires by itself', async () => {
+    expect(firstWaits(1, { sweepEvery: false })).toEqual([])
+    const store: Store = Object.assign(memoryStore(), { sweep: undefined })
+    const timers = vi.spyOn(globalThis, 'setTimeout')
+    const sessions = createSessions<Data>({ secret: SECRET, store })
+    open.push(sessions)
+    expect(timers).not.toHaveBeenCalled()
+    expect(await sessions.sweep()).toBe(0)
+  })
+
+  it('does not come at once where it is asked for more rarely than a timer can wait', () => {
+    for (const wait of firstWaits(20, { sweepEvery: '60d' })) {
+      expect(wait).toBeGreaterThan(20 * 86_400_000)
+      expect(wait).toBeLessThan(2 ** 31)
+    }
+  })
+
+  const run = (script: string) => {
+    const preamble = `
+      import { createSessions } from '${new URL('../src/index.ts', import.meta.url)}'
+      import { memoryStore } from '${new URL('../src/stores/memory.ts', import.meta.url)}'
+      let batches = 0
+      const store = Object.assign(memoryStore(), { sweep: async () => ++batches < most ? 200 : 0 })
+      const sessions = createSessions({ secret: '${SECRET}', store, sweepEvery })`
+    const flags = [
+      '--import',
+      'tsx',
+      '--input-type=module',
+      '-e',
+      `${script.trim()}\n${preamble}\nawait go()`,
+    ]
+    return promisify(execFile)(process.execPath, flags, { timeout: 20_000 })
+  }
+
+  it.each([
+    ['before its time has come', "[0, '10m']", 0],
+    ['amid a sweep', '[Infinity, 1]', 2],
+  ])('by itself keeps no process alive %s', async (_when, settings, batches) => {
+    const { stdout } = await run(`
+      const [most, sweepEvery] = ${settings}
+      const go = () => new Promise((resolve) => setTimeout(resolve, 200))
+      process.on('exit', () => console.log(Math.min(batches, 2)))`)
+    expect(stdout).toBe(`${batches}\n`)
+  })
+
+  it('by hand keeps the process alive until it is done', async () => {
+    const { stdout } = await run(`
+      const [most, sweepEvery] = [4, false]
+      const go = async () => console.log(await sessions.sweep())`)
+    expect(stdout).toBe('600\n')
   })
 })
