@@ -5,11 +5,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { createSessions, SessionEndedError } from 'holdfast'
-import Keyv from 'keyv'
-import { createStorage, prefixStorage, type Storage } from 'unstorage'
-import fsDriver from 'unstorage/drivers/fs'
-import { afterAll, describe, expect, it, vi } from 'vitest'
-import { isTombstone, NEVER, type Store, type StoredRecord } from '../src/store.ts'
 import {
   type ExpressSessionStore,
   expressStore,
@@ -18,7 +13,12 @@ import {
   StoreError,
   type UnstorageStorage,
   unstorageStore,
-} from '../src/stores/bridges.ts'
+} from 'holdfast/stores/bridges'
+import Keyv from 'keyv'
+import { createStorage, prefixStorage, type Storage } from 'unstorage'
+import fsDriver from 'unstorage/drivers/fs'
+import { afterAll, describe, expect, it, vi } from 'vitest'
+import { isTombstone, NEVER, type Store, type StoredRecord } from '../src/store.ts'
 import { increment, type OptionalCapability, record, storeSuite } from '../src/testing/store-suite.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 
