@@ -222,7 +222,7 @@ describe('a connection', () => {
     const begin = performance.now()
     const [read, write] = await failures(connection.send(get('a')), connection.send(set('b')))
     expect(performance.now() - begin).toBeGreaterThan(140)
-    expect(performance.now() - begin).toBeLessThan(400)
+    expect(performance.now() - begin).toBeLessThan(600)
     expect(read?.message).toMatch(/did not answer within 150 ms/)
     expect(write?.maybeApplied).toBe(false)
   })
@@ -241,7 +241,7 @@ describe('a connection', () => {
     })
     await Promise.all(commands)
     expect(took).toHaveLength(100)
-    expect(Math.max(...took)).toBeLessThan(350)
+    expect(Math.max(...took)).toBeLessThan(600)
   })
 
   it('does not take for slowness of the server what was slowness of this process', async () => {

@@ -364,30 +364,30 @@ describe('values and keys', () => {
   })
 
   it('that are too large are refused before the server drops what it has, with size, limit and cure', async () => {
-    const server = await startMemcached(['-I', '64k', '-o', 'slab_chunk_max=32'])
+    const server = await startMemcached()
     closing.push(() => server.stop())
     const store = open(addressOf(server))
     const made = record()
     await store.create('k', made)
-    const failing = store.update('k', record({ text: 'ä'.repeat(40_000) }), made.rev)
+    const failing = store.update('k', record({ text: 'ä'.repeat(600_000) }), made.rev)
     await expect(failing).rejects.toThrow(
-      /^memcached store: update failed: the session takes 80\d\d\d bytes, and 127.0.0.1:\d+ stores at most 65536\. Keep less in it, or start the server with a larger -I\. Nothing was written\.$/,
+      /^memcached store: update failed: the session takes 1200\d\d\d bytes, and 127.0.0.1:\d+ stores at most 1048576\. Keep less in it, or start the server with a larger -I\. Nothing was written\.$/,
     )
     expect(await store.load('k')).toEqual(made)
-    await expect(store.create('k2', record({ text: 'x'.repeat(70_000) }))).rejects.toThrow(StoreError)
+    await expect(store.create('k2', record({ text: 'x'.repeat(1_050_000) }))).rejects.toThrow(StoreError)
     expect(await store.load('k2')).toBeUndefined()
     // The first command of a store too, which learns the limit on the way.
     const other = open(addressOf(server))
-    await expect(other.create('k2', record({ text: 'x'.repeat(70_000) }))).rejects.toThrow(
-      /stores at most 65536/,
+    await expect(other.create('k2', record({ text: 'x'.repeat(1_050_000) }))).rejects.toThrow(
+      /stores at most 1048576/,
     )
   })
 
   it('are taken up to the last byte that the server takes', async () => {
-    const server = await startMemcached(['-I', '64k', '-o', 'slab_chunk_max=32'])
+    const server = await startMemcached()
     closing.push(() => server.stop())
     const tryByHand = (bytes: number) => server.ask(`ms p:k ${bytes}\r\n${'x'.repeat(bytes)}`)
-    let [largest, tooLarge] = [60_000, 70_000]
+    let [largest, tooLarge] = [1_040_000, 1_050_000]
     while (tooLarge - largest > 1) {
       const bytes = (largest + tooLarge) >> 1
       if ((await tryByHand(bytes)) === 'HD\r\n') largest = bytes
@@ -405,7 +405,7 @@ describe('values and keys', () => {
     const full = { ...made, text: 'x'.repeat(room) }
     expect(await store.update('k', full, made.rev)).toBe('ok')
     const overfull = { ...made, text: 'x'.repeat(room + 1) }
-    await expect(store.update('k', overfull, made.rev)).rejects.toThrow(/takes 65537 bytes/)
+    await expect(store.update('k', overfull, made.rev)).rejects.toThrow(/takes 1048577 bytes/)
     expect(await store.load('k')).toEqual(full)
   })
 
@@ -431,7 +431,7 @@ describe('a server that fails', () => {
   it('frozen under load: every operation ends by its deadline, the others are not held up, and afterwards all works', async () => {
     const server = await startMemcached()
     closing.push(() => server.kill())
-    const timeout = 300
+    const timeout = 500
     const store = open([addressOf(server), addressOf(plain[1])], { timeout })
     const keys = Array.from({ length: 40 }, (_, i) => `k${i}`)
     const made = record()
@@ -467,10 +467,10 @@ describe('a server that fails', () => {
     isOver = true
     await Promise.all(load)
     expect(before.failed).toBeGreaterThan(20)
-    expect(before.ok).toBeGreaterThan(500)
+    expect(before.ok).toBeGreaterThan(100)
     expect(results.failed).toBe(failedWhileBack)
     // Two commands each, and a busy machine.
-    expect(Math.max(...took)).toBeLessThan(2 * timeout + 300)
+    expect(Math.max(...took)).toBeLessThan(2 * timeout + 500)
     for (const key of keys) expect(await store.load(key)).toBeDefined()
   })
 
@@ -672,8 +672,14 @@ describe('what it is given', () => {
     [[{ host: 'a', weight: 0 }]],
     [[{ port: 1 }]],
     [[null]],
+    [{ host: 'a', password: 'secret' }],
+    [[{ host: 'a:b', password: 'secret' }]],
+    [[{ host: 'a', password: 'secret' }]],
   ])('is refused if it is %j', (servers) => {
-    expect(() => memcachedStore(servers as string)).toThrow(/memcachedStore: .*Pass 'host:port'/s)
+    const attempt = () => memcachedStore(servers as string)
+    expect(attempt).toThrow(TypeError)
+    expect(attempt).toThrow(/memcachedStore: .*Pass 'host:port'/s)
+    expect(attempt).not.toThrow(/secret/)
   })
 
   it('is refused if it names a server twice', () => {
@@ -705,19 +711,23 @@ describe('what it is given', () => {
     expect(() => memcachedStore('memcacheds://a', { tls: false })).toThrow(/Drop one/)
   })
 
-  it.each(['memcached://me:secret@', 'memcached://me:secret@a b', 'me:secret@a', 'memcached://me:sec%ret@a'])(
-    'shows no password when it refuses %s',
-    (url) => {
-      let shown = ''
-      try {
-        memcachedStore(url)
-      } catch (error) {
-        shown = inspect(error, { depth: 5 }).split('\n    at ')[0] as string
-      }
-      expect(shown).toMatch(/^TypeError: memcachedStore/)
-      expect(shown).not.toMatch(/sec%?ret/)
-    },
-  )
+  it.each([
+    'memcached://me:secret@',
+    'memcached://me:secret@a b',
+    'me:secret@a',
+    'memcached://me:sec%ret@a',
+    'me:sec,ret@a',
+    "me'secret@a",
+  ])('shows no password when it refuses %s', (url) => {
+    let shown = ''
+    try {
+      memcachedStore(url)
+    } catch (error) {
+      shown = inspect(error, { depth: 5 }).split('\n    at ')[0] as string
+    }
+    expect(shown).toMatch(/^TypeError: memcachedStore/)
+    expect(shown).not.toMatch(/sec|ret/)
+  })
 })
 
 describe('closing', () => {
@@ -754,7 +764,7 @@ describe('closing', () => {
     expect(code).toBe(0)
     const [rev, loaded, ended] = printed.split(/\s+/)
     expect(rev).toBe('1')
-    expect(Number(ended) - Number(loaded)).toBeLessThan(200)
+    expect(Number(ended) - Number(loaded)).toBeLessThan(400)
   })
 })
 

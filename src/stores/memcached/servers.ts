@@ -29,15 +29,14 @@ const EXPECTED =
 export function parseServers(given: MemcachedServers): ParsedServers {
   if (typeof given === 'string') return parseText(given)
   if (!Array.isArray(given) || given.length === 0) {
-    throw new TypeError(
-      `memcachedStore: ${inspect(given, { depth: 0 })} is not a list of servers. ${EXPECTED}`,
-    )
+    const shown = Array.isArray(given) ? 'an empty list' : `a value of type ${typeof given}`
+    throw new TypeError(`memcachedStore: ${shown} names no servers. ${EXPECTED}`)
   }
   return { servers: distinct(given.map(parseServer)), isTls: false }
 }
 
 function parseText(text: string): ParsedServers {
-  if (!text.includes('://')) return { servers: distinct(text.split(',').map(parseServer)), isTls: false }
+  if (!/:\/\/|@/.test(text)) return { servers: distinct(text.split(',').map(parseServer)), isTls: false }
   const [, scheme, user, password, hosts] =
     /^(memcacheds?):\/\/(?:([^:@/]*)(?::(.*))?@)?([^@/?#]+)\/?$/s.exec(text) ?? []
   if (scheme === undefined || hosts === undefined) throw notServer(text)
@@ -49,13 +48,15 @@ function parseText(text: string): ParsedServers {
 }
 
 function parseServer(given: string | MemcachedServer): Required<MemcachedServer> {
-  const {
-    host,
-    port = DEFAULT_PORT,
-    weight = 1,
-  } = typeof given === 'string' ? fieldsOf(given) : (given ?? {})
-  const isHost = typeof host === 'string' && /^[A-Za-z0-9._-]+$|^[0-9A-Fa-f:.]+$/.test(host)
-  if (!isHost || !isWithin(port, 65_535) || !isWithin(weight, 1_000_000_000)) throw notServer(given)
+  const fields = typeof given === 'string' ? fieldsOf(given) : given
+  const { host, port = DEFAULT_PORT, weight = 1, ...others } = { ...fields }
+  for (const name of Object.keys(others)) {
+    throw new TypeError(`memcachedStore: a server has no field ${name}. ${EXPECTED}`)
+  }
+  const isHost = typeof host === 'string' && /^[A-Za-z0-9._-]+$|^[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*$/.test(host)
+  if (!isHost || !isWithin(port, 65_535) || !isWithin(weight, 1_000_000_000)) {
+    throw notServer(typeof given === 'string' ? given : { host, port, weight })
+  }
   return { host, port, weight }
 }
 
@@ -99,6 +100,8 @@ function decode(part: string): string {
 
 /** What stands before an @ may be a password. */
 function notServer(given: unknown): TypeError {
-  const shown = inspect(given, { depth: 0, breakLength: Number.POSITIVE_INFINITY }).replace(/'.*@/s, "'…@")
-  return new TypeError(`memcachedStore: ${shown} names no server. ${EXPECTED}`)
+  const shown = typeof given === 'string' ? given.replace(/^([a-z]+:\/\/)?.*@/s, '$1…@') : given
+  return new TypeError(
+    `memcachedStore: ${inspect(shown, { breakLength: Number.POSITIVE_INFINITY })} names no server. ${EXPECTED}`,
+  )
 }
