@@ -110,6 +110,11 @@ describe('the ring', () => {
       few: '2434433242342423432104232413242222332123',
       many: '7ceecc293d850f1c30bf0075c020ba06eceba9908fb8ba6fbef7985316e5ba24',
     },
+    'of shares that single precision rounds down': {
+      servers: ['a 1', 'b 2', 'c 4', 'd 8', 'e 10'],
+      few: '2444434342342434312133202312443314333124',
+      many: '482234bfe8522fc74c17d31b29f313bbd04c2910023761db9b2f42b44f1c84ce',
+    },
   }
   const FEW = ['VDEAAAAA', '', 'a', `holdfast:id:${'x'.repeat(43)}`, 'ä odd', ...keys(35, 'key-')]
 
@@ -244,6 +249,23 @@ describe('a connection', () => {
     expect(Math.max(...took)).toBeLessThan(600)
   })
 
+  it('counts the time of each command from its own start', async () => {
+    const server = await fakeServer(async (commands, socket) => {
+      if (commands.startsWith('mg slow')) await sleep(150)
+      if (!commands.startsWith('mg never')) socket.write(answersTo(commands))
+    })
+    const connection = connectTo(server, 300)
+    await connection.send(get('first'))
+    const slow = connection.send(get('slow'))
+    await sleep(100)
+    const begin = performance.now()
+    const never = failures(connection.send(get('never')))
+    expect(String((await slow).value)).toBe('slow')
+    expect((await never)[0]?.message).toMatch(/did not answer within 300 ms/)
+    expect(performance.now() - begin).toBeGreaterThan(290)
+    expect(performance.now() - begin).toBeLessThan(600)
+  })
+
   it('does not take for slowness of the server what was slowness of this process', async () => {
     const server = await startMemcached()
     const connection = connectTo(server, 100)
@@ -315,9 +337,22 @@ describe('a connection', () => {
       socket.write(commands.startsWith('stats') ? answersTo(commands) : answer)
     })
     const connection = connectTo(server)
-    await connection.send(get('a')).catch(() => {})
-    await sleep(10)
-    await expect(connection.send(get('b'))).rejects.toThrow(message)
+    await expect(connection.send(get('a'))).rejects.toThrow(message)
+    expect(connection.epoch).toBeUndefined()
+  })
+
+  it('does not hear what still comes on a connection that it has ended', async () => {
+    let isBroken = true
+    const server = await fakeServer((commands, socket) => {
+      const late = 'CLIENT_ERROR bad token\r\nSTAT cas_enabled yes\r\nEND\r\nMN\r\n'
+      socket.write(commands.startsWith('mg') && isBroken ? late : answersTo(commands))
+    })
+    const connection = connectTo(server)
+    await expect(connection.send(get('a'))).rejects.toThrow(/bad token/)
+    expect(connection.epoch).toBeUndefined()
+    isBroken = false
+    await sleep(60)
+    expect(String((await connection.send(get('b'))).value)).toBe('b')
   })
 
   it('ends at an answer that nobody asked for, before it is taken for that to the next command', async () => {

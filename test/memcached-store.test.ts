@@ -698,7 +698,7 @@ describe('what it is given', () => {
     [{ username: 'a', password: 'secret\r\nflush_all' }, TypeError, /a line of text/],
     [{ username: 'a b', password: 'secret' }, TypeError, /the name without/],
     [{ username: 'a', password: 'secret word' }, TypeError, /without spaces/],
-    [{ tls: 'yes' }, TypeError, /tls is true, false or/],
+    [{ tls: 'secret key' }, TypeError, /tls is true, false or/],
     [{ ttl: 1 }, TypeError, /no option ttl.*prefix, timeout, username, password and tls/],
   ])('has options that are checked: %j', (options, kind, message) => {
     const attempt = () => memcachedStore('a', options as MemcachedOptions)

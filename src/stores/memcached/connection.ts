@@ -224,7 +224,7 @@ export class Connection {
 
   #answer(reply: Reply): void {
     const pending = this.#pending[0]
-    if (!pending?.isSent) {
+    if (pending === undefined) {
       this.#drop(`${this.#name} does not speak as memcached: it answered what nobody asked.`)
     } else if (ANSWERS.has(reply.status)) {
       this.#pending.shift()
@@ -269,7 +269,7 @@ export class Connection {
 
   #closingHint(): string {
     if (this.#isReady) return 'Was it stopped?'
-    return 'Check the network, and whether it expects TLS (memcacheds://).'
+    return 'Check the network, and whether it expects TLS (memcacheds://) or SASL (-S, for which use -Y).'
   }
 
   /** Ends the connection. Answers could no longer be told apart, so all that waits for one fails. */

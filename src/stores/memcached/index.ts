@@ -13,7 +13,7 @@ export type { MemcachedStore } from './store.ts'
 export interface MemcachedOptions {
   /** Before every key: up to 100 printable ASCII characters without a space. `holdfast:` by default. */
   readonly prefix?: string
-  /** Milliseconds that a command may take, connecting included. 500 by default. An operation is one command, or two. */
+  /** Milliseconds that a command may take, connecting included. 500 by default. An operation is one command or two, more if others change the session meanwhile. */
   readonly timeout?: number
   /** For servers that were started with an `-Y` file. May stand in the URL instead, percent-encoded. */
   readonly username?: string
@@ -68,7 +68,7 @@ export function memcachedStore(servers: MemcachedServers, options: MemcachedOpti
   }
   if (typeof tls !== 'boolean' && (typeof tls !== 'object' || tls === null)) {
     throw new TypeError(
-      `memcachedStore: tls is true, false or the options of tls.connect, not ${inspect(tls)}.`,
+      `memcachedStore: tls is true, false or the options of tls.connect, and no ${typeof tls}.`,
     )
   }
   if (parsed.isTls && tls === false) {
