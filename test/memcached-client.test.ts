@@ -11,8 +11,8 @@ import { startMemcached } from './servers/memcached.ts'
 
 const opened: { close(): unknown }[] = []
 
-afterEach(() => {
-  for (const each of opened.splice(0)) each.close()
+afterEach(async () => {
+  for (const each of opened.splice(0)) await each.close()
 })
 
 describe('the reader of replies', () => {
@@ -268,6 +268,7 @@ describe('a connection', () => {
 
   it('does not take for slowness of the server what was slowness of this process', async () => {
     const server = await startMemcached()
+    opened.push({ close: () => server.stop() })
     const connection = connectTo(server, 100)
     await connection.send(get('first'))
     const answer = connection.send(set('a'))
@@ -277,7 +278,6 @@ describe('a connection', () => {
       while (performance.now() < end);
     })
     expect((await answer).status).toBe('HD')
-    await server.stop()
   })
 
   it('pauses after a failure: commands fail at once with its reason, and longer each time', async () => {

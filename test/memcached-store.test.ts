@@ -210,6 +210,22 @@ describe('compare and set', () => {
     })
   })
 
+  it('writes what it was given, whatever becomes of that object meanwhile', async () => {
+    const [one, other] = openTwo()
+    const [made, next] = [record(), record({ text: 'next' })]
+    const [passed, passedNext] = [{ ...made }, { ...next }]
+    const created = one.create('k', passed)
+    Object.assign(passed, { text: 'spoilt' })
+    await created
+    expect(await one.touch('k', made.lastSeen + 1, made.expires)).toBe(true)
+    expect(await other.load('k')).toEqual({ ...made, lastSeen: made.lastSeen + 1 })
+    const updated = one.update('k', passedNext, made.rev)
+    Object.assign(passedNext, { text: 'spoilt' })
+    expect(await updated).toBe('ok')
+    expect(await one.touch('k', next.lastSeen + 1, next.expires)).toBe(true)
+    expect(await other.load('k')).toEqual({ ...next, lastSeen: next.lastSeen + 1 })
+  })
+
   it('of touches beside updates, the later time wins and no update is lost', async () => {
     const [one, other] = openTwo()
     const made = record({ text: '0', lastSeen: 1000 })

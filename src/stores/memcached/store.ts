@@ -45,13 +45,12 @@ export class MemcachedStore implements Store {
   }
 
   async create(key: string, record: StoredRecord): Promise<boolean> {
-    return (await this.#store('create', key, record, 'ME')) === 'HD'
+    return (await this.#store('create', key, { ...record }, 'ME')) === 'HD'
   }
 
   async update(key: string, record: StoredRecord, expectedRev: string): Promise<UpdateResult> {
-    const result = await this.#change('update', key, (current) =>
-      current.rev === expectedRev ? record : undefined,
-    )
+    const next = { ...record }
+    const result = await this.#change('update', key, ({ rev }) => (rev === expectedRev ? next : undefined))
     return result === 'stored' ? 'ok' : result === 'declined' ? 'conflict' : 'gone'
   }
 
@@ -145,7 +144,7 @@ export class MemcachedStore implements Store {
   #remember(key: string, content: Content, cas: string | undefined): void {
     const { epoch } = this.#connectionOf(key)
     if (isTombstone(content) || cas === undefined || epoch === undefined) this.#recent.delete(key)
-    else this.#recent.set(key, { record: { ...content }, cas, epoch })
+    else this.#recent.set(key, { record: content, cas, epoch })
   }
 
   async #send(operation: string, key: string, command: Command): Promise<Reply> {
@@ -158,7 +157,7 @@ export class MemcachedStore implements Store {
 
   #connectionOf(key: string): Connection {
     const { connections, indexOf } = this.#cluster
-    return connections[connections.length === 1 ? 0 : indexOf(this.#wireKey(key))] as Connection
+    return connections[indexOf(this.#wireKey(key))] as Connection
   }
 
   /** Other keys go by their hash. One that looks like such a hash does too. */
