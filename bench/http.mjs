@@ -42,7 +42,7 @@ async function start(framework, layer) {
   const child = fork(new URL('./server.mjs', import.meta.url), [
     ...[framework, layer, options.backing, options.url],
   ])
-  const [port] = await once(child, 'message')
+  const [port] = await Promise.race([once(child, 'message'), failure(child, `${framework} ${layer}`)])
   return {
     layer,
     port,
@@ -55,6 +55,11 @@ async function start(framework, layer) {
       await once(child, 'exit')
     },
   }
+}
+
+async function failure(child, what) {
+  const [code] = await once(child, 'exit')
+  throw new Error(`the server of ${what} ended with ${code}`)
 }
 
 async function checkThatItCounts({ layer, port }) {
