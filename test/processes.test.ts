@@ -1,32 +1,23 @@
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Client, client } from './helpers/client.ts'
+import { type Processes, startProcesses } from './helpers/processes.ts'
+import { type RunningStore, sharedStores } from './helpers/stores.ts'
 
-const PROCESSES = 3
 const REQUESTS = 200
-const worker = fileURLToPath(new URL('./helpers/server-process.ts', import.meta.url))
 
-describe.each(['sqlite', 'file'])('three processes on one %s store', (kind) => {
-  let folder: string
-  let children: ChildProcess[]
-  let urls: string[]
+describe.each(Object.keys(sharedStores))('three processes on one store: %s', (name) => {
+  let store: RunningStore
+  let processes: Processes
+  let urls: readonly string[]
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'holdfast-'))
-    const path = join(folder, kind === 'sqlite' ? 'sessions.db' : 'sessions')
-    children = Array.from({ length: PROCESSES }, () =>
-      fork(worker, [kind, path], { execArgv: ['--import', 'tsx'] }),
-    )
-    urls = await Promise.all(children.map(async (child) => (await once(child, 'message'))[0] as string))
-  })
+    store = await sharedStores[name]!()
+    processes = await startProcesses(store.url)
+    urls = processes.urls
+  }, 60_000)
   afterAll(async () => {
-    for (const child of children) child.kill('SIGKILL')
-    await rm(folder, { recursive: true, force: true })
+    await processes?.stop()
+    await store?.stop()
   })
 
   /** As one browser whose requests a load balancer spreads. */
@@ -34,7 +25,7 @@ describe.each(['sqlite', 'file'])('three processes on one %s store', (kind) => {
     const visitor = client(urls[0]!)
     await visitor.get('/visits')
     const replies = await Promise.all(
-      Array.from({ length: REQUESTS }, (_, i) => client(urls[i % PROCESSES]!, visitor.cookie).get(path(i))),
+      Array.from({ length: REQUESTS }, (_, i) => client(processes.anyUrl(), visitor.cookie).get(path(i))),
     )
     expect(replies.filter(({ status }) => status !== 200)).toEqual([])
     return visitor
@@ -70,6 +61,34 @@ describe.each(['sqlite', 'file'])('three processes on one %s store', (kind) => {
       expect([200, 409]).toContain((await slow).status) // 200 if it was saved before the logout
       expect((await first!.get('/me')).text).toBe('nobody')
       expect((await second!.get('/me')).text).toBe('nobody')
+    }
+  }, 60_000)
+
+  it('show what was written to whoever follows a redirect to another process', async () => {
+    for (let n = 0; n < 60; n++) {
+      const visitor = client(urls[n % 3]!)
+      const reply = await visitor.get(`/redirect?value=v${n}`)
+      expect(reply.status).toBe(302)
+      const elsewhere = client(urls[(n + 1) % 3]!, visitor.cookie)
+      expect((await dataOf(elsewhere)).last).toBe(`v${n}`)
+    }
+  }, 60_000)
+
+  it('keep one session through a rotation, whatever comes beside it', async () => {
+    const visitor = client(urls[0]!)
+    await visitor.get('/login?user=ann')
+    const handle = (await visitor.get('/handle')).text
+    const beside = Array.from({ length: 10 }, () => client(processes.anyUrl(), visitor.cookie))
+    const [rotation, ...others] = await Promise.all([
+      client(urls[1]!, visitor.cookie).get('/rotate'),
+      ...beside.map((one, n) => one.get(`/set?key=k${n}&value=v&ms=5`)),
+    ])
+    expect(rotation!.text).toBe('true')
+    expect(others.map(({ status }) => status)).toEqual(Array(10).fill(200))
+    const cookie = rotation!.headers.getSetCookie()[0]!.split(';', 1)[0]!
+    for (const one of [...beside, client(urls[2]!, cookie)]) {
+      expect((await one.get('/handle')).text).toBe(handle)
+      expect(Object.keys(await dataOf(one))).toHaveLength(10)
     }
   }, 60_000)
 })

@@ -1,0 +1,91 @@
+import type { Store } from '../store.ts'
+import { cookieStore } from './cookie.ts'
+import { fileStore } from './file.ts'
+
+import { memcachedStore } from './memcached/index.ts'
+import { memoryStore } from './memory.ts'
+import { redisStore } from './redis/index.ts'
+import { sqliteStore } from './sql/index.ts'
+
+/**
+ * Opens the store that a URL names, so that configuration alone chooses the engine:
+ *
+ * | URL | store |
+ * |---|---|
+ * | `memory:` | `memoryStore()` |
+ * | `file:./sessions` | `fileStore('./sessions')` |
+ * | `sqlite:./sessions.db`, `sqlite::memory:` | `sqliteStore(…)` |
+ * | `redis://`, `rediss://`, `redis+cluster://a,b`, `redis+sentinel://a,b/primary` | `redisStore(url)` |
+ * | `memcached://a,b`, `memcacheds://a` | `memcachedStore(url)` |
+ * | `postgres://`, `postgresql://` | `postgresStore(url)` |
+ * | `mysql://`, `mariadb://` | `mysqlStore(url)` |
+ * | `cookie:` | `cookieStore()` |
+ *
+ * `?table=` (and for PostgreSQL `?schema=`) and `?prefix=` are passed to stores that have such an option. What else a database's URL carries is its
+ * driver's. Nothing is connected before the first operation; the store closes what it opened.
+ *
+ * @example
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { openStore } from 'holdfast/stores'
+ *
+ * const sessions = createSessions({ store: openStore(process.env.SESSION_STORE ?? 'file:./sessions') })
+ * ```
+ * @throws TypeError for a URL that names no store; what the store's own function throws. A driver that is not installed is an error of
+ * the first operation, with the command that installs it.
+ */
+export function openStore(url: string): Store {
+  const scheme = typeof url === 'string' ? /^([a-z+]+):/i.exec(url)?.[1]?.toLowerCase() : undefined
+  const open = scheme === undefined ? undefined : OPENERS[scheme]
+  if (!open) {
+    throw new TypeError(
+      `openStore: ${scheme === undefined ? 'this is no URL' : `'${scheme}:' names no store`}; ` +
+        `begin with one of ${Object.keys(OPENERS)
+          .map((one) => `${one}:`)
+          .join(' ')}`,
+    )
+  }
+  return open(url)
+}
+
+const redis = (url: string) => withOptions(url, ['prefix'], redisStore)
+const memcached = (url: string) => withOptions(url, ['prefix'], memcachedStore)
+
+const OPENERS: Readonly<Record<string, (url: string) => Store>> = {
+  memory: () => memoryStore(),
+  file: (url) => fileStore(pathOf(url)),
+  sqlite: (url) => withOptions(pathOf(url), ['table'], sqliteStore),
+  redis,
+  rediss: redis,
+  'redis+cluster': redis,
+  'rediss+cluster': redis,
+  'redis+sentinel': redis,
+  'rediss+sentinel': redis,
+  memcached,
+  memcacheds: memcached,
+  cookie: () => cookieStore(),
+}
+
+/** `file:./a`, and as other programs write it, `file:///srv/a` or `sqlite:///srv/a`. */
+function pathOf(url: string): string {
+  const path = url.slice(url.indexOf(':') + 1)
+  return path.startsWith('///') ? path.slice(2) : path
+}
+
+/** Takes the options that are ours out of the URL; what else stands after its question mark is the driver's. */
+function withOptions(
+  url: string,
+  names: readonly string[],
+  open: (url: string, options: Record<string, string>) => Store,
+): Store {
+  const [base = '', query] = url.split(/\?(.*)/s, 2)
+  if (query === undefined) return open(url, {})
+  const others = new URLSearchParams(query)
+  const options: Record<string, string> = {}
+  for (const name of names) {
+    const value = others.get(name)
+    if (value !== null) options[name] = value
+    others.delete(name)
+  }
+  return open(others.size > 0 ? `${base}?${others}` : base, options)
+}
