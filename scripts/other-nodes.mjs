@@ -24,7 +24,7 @@ const TESTS = [
     'bad-input',
     'stores',
     'sqlite-store',
-    'embedded-stores',
+    'every-store',
     'node-response',
     'frameworks/behaviour',
     'testing',
