@@ -99,7 +99,7 @@ function throughPg(handle: PgHandle, prepare = false): Run {
 function nameOf(text: string, names: Map<string, string>): string {
   let name = names.get(text)
   if (name === undefined) {
-    name = createHash('sha256').update(text).digest('base64url').slice(0, 10)
+    name = createHash('sha256').update(text).digest('base64url').slice(0, 8)
     names.set(text, name)
   }
   return name

@@ -26,13 +26,15 @@ export function statementsFor(
   const greatest = dialect === 'sqlite' ? 'max' : 'GREATEST'
   // PostgreSQL's drivers read a bigint each in their way, one of them wrongly; they agree on text.
   const time = (column: string) => (dialect === 'postgres' ? `${column}::text` : column)
+  // A parameter less to send, where the database divides integers as such whatever the driver makes of them.
+  const hourOf = (time: string) => (dialect === 'postgres' ? `${time}::bigint / 3600000` : ':hour')
   const record = `rev, text, user_id, external_id, ${time('last_seen')}, ${time('expires')}`
   const later = (column: string, value: string) => `${column} = ${greatest}(${column}, ${value})`
   const laterTimes = `${later('last_seen', ':lastSeen')}, ${later('expires', ':expires')}`
   const times = 'last_seen = :lastSeen, expires = :expires'
-  const carried = 'user_id = :user, external_id = :externalId, expiry_hour = :hour'
-  const toTombstone = `rev = '', text = '', user_id = NULL, external_id = NULL, expires = :until, expiry_hour = :hour`
-  const expired = 'expiry_hour <= :hour AND expires <= :now'
+  const carried = `user_id = :user, external_id = :externalId, expiry_hour = ${hourOf(':expires')}`
+  const toTombstone = `rev = '', text = '', user_id = NULL, external_id = NULL, expires = :until, expiry_hour = ${hourOf(':until')}`
+  const expired = `expiry_hour <= ${hourOf(':now')} AND expires <= :now`
 
   const listBy = (column: string) =>
     compile(
@@ -46,14 +48,14 @@ export function statementsFor(
     exists: compile(`SELECT 1 FROM ${table} WHERE session_key = :key AND rev <> ''`),
     create: compile(
       `INSERT INTO ${table} (session_key, rev, text, user_id, external_id, last_seen, expires, expiry_hour) ` +
-        'VALUES (:key, :rev, :text, :user, :externalId, :lastSeen, :expires, :hour)' +
+        `VALUES (:key, :rev, :text, :user, :externalId, :lastSeen, :expires, ${hourOf(':expires')})` +
         (dialect === 'mysql' ? '' : ' ON CONFLICT (session_key) DO NOTHING'),
     ),
     update: compile(
       `UPDATE ${table} SET rev = :rev, text = :text, ${times}, ${carried} WHERE session_key = :key AND rev = :expectedRev AND rev <> ''`,
     ),
     touch: compile(
-      `UPDATE ${table} SET ${laterTimes}, ${later('expiry_hour', ':hour')} WHERE session_key = :key AND rev <> ''`,
+      `UPDATE ${table} SET ${laterTimes}, ${later('expiry_hour', hourOf(':expires'))} WHERE session_key = :key AND rev <> ''`,
     ),
     destroy: compile(`UPDATE ${table} SET ${toTombstone} WHERE session_key = :key AND rev <> ''`),
     listBy: { user_id: listBy('user_id'), external_id: listBy('external_id') },
