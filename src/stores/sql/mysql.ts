@@ -6,11 +6,20 @@ export interface MysqlOptions {
   readonly table?: string
 }
 
+interface PlainStatement {
+  readonly sql: string
+  readonly rowsAsArray: boolean
+  readonly nestTables: boolean
+}
+
+/** Whatever the connection is set to otherwise. */
+const PLAIN = { rowsAsArray: true, nestTables: false }
+
 /** A pool or connection of `mysql2` or `mariadb`. */
 export type MysqlHandle = Mysql2Handle | Mysql2CallbackHandle | MariadbHandle
 
 export interface Mysql2Handle {
-  execute(statement: { sql: string; values: SqlValue[]; rowsAsArray: boolean }): Promise<[unknown, unknown]>
+  execute(statement: PlainStatement & { values: SqlValue[] }): Promise<[unknown, unknown]>
 }
 
 export interface Mysql2CallbackHandle {
@@ -19,7 +28,10 @@ export interface Mysql2CallbackHandle {
 
 export interface MariadbHandle {
   batch(...args: never[]): unknown
-  execute(statement: { sql: string; rowsAsArray: boolean }, values: SqlValue[]): Promise<unknown>
+  execute(
+    statement: PlainStatement & { metaAsArray: boolean; logParam: boolean },
+    values: SqlValue[],
+  ): Promise<unknown>
 }
 
 /**
@@ -65,14 +77,16 @@ function unsupported(handle: unknown): string {
 /** Statements are prepared: escaping in the client is only as right as its guess at the server's `sql_mode`. */
 function throughMysql2(handle: Mysql2Handle): Run {
   return async (sql, params) => {
-    const [result] = await handle.execute({ sql, values: [...params], rowsAsArray: true })
+    const [result] = await handle.execute({ ...PLAIN, sql, values: [...params] })
     return resultOf(result)
   }
 }
 
 function throughMariadb(handle: MariadbHandle): Run {
   return async (sql, params) => {
-    const answer: unknown = handle.execute({ sql, rowsAsArray: true }, [...params])
+    const answer: unknown = handle.execute({ ...PLAIN, metaAsArray: false, logParam: false, sql }, [
+      ...params,
+    ])
     // Those of mariadb/callback look the same until they are used.
     if (!has(answer, 'then')) throw new TypeError(unsupported(handle))
     return resultOf(await (answer as unknown as Promise<unknown>))
