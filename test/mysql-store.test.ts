@@ -165,8 +165,16 @@ describe('a URL', () => {
     )
   })
 
+  it('that mariadb does not take is not repeated by it either', () => {
+    const output = openWithout(['mysql2'], newTable(), 'mysql://app:wr0ng@127.0.0.1')
+    expect(output).toMatch(
+      /StoreError: mysql store: .* the package mariadb takes no such URL; it has to name a database/,
+    )
+    expect(output).not.toContain('wr0ng')
+  })
+
   /** Another process, that does not find these packages. */
-  function openWithout(packages: readonly string[], table: string): string {
+  function openWithout(packages: readonly string[], table: string, url = server.url): string {
     const hooks = `export async function resolve(name, context, next) {
       if (${JSON.stringify(packages)}.includes(name)) throw Object.assign(new Error("Cannot find package '" + name + "' imported from x"), { code: 'ERR_MODULE_NOT_FOUND' })
       return next(name, context)
@@ -175,7 +183,7 @@ describe('a URL', () => {
       import { register } from 'node:module'
       register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}))
       const { mysqlStore } = await import(${JSON.stringify(new URL('../src/stores/sql/index.ts', import.meta.url).href)})
-      const store = mysqlStore(${JSON.stringify(server.url)}, { table: ${JSON.stringify(table)} })
+      const store = mysqlStore(${JSON.stringify(url)}, { table: ${JSON.stringify(table)} })
       const record = { rev: '1', text: '', lastSeen: 1, expires: 2 }
       console.log(await store.create('k', record).then((created) => 'created: ' + created, String))
       await store.close()`
@@ -518,33 +526,49 @@ describe('trouble', () => {
     await expect(store.load('k')).rejects.toThrow(/load failed: the store has been closed/)
   })
 
-  it('says what to do: the server cannot be reached', async () => {
-    const port = await freePort()
-    const message =
-      /^mysql store: createTables failed: .*ECONNREFUSED.*cannot be reached: check that it runs, and host, port/s
-    for (const host of ['127.0.0.1', 'localhost']) {
-      await expectFailure(openUrl(`mysql://app:wr0ng@${host}:${port}/shop`).load('k'), message)
-    }
-    const handle = mariadb.createPool(
-      `mariadb://app:wr0ng@127.0.0.1:${port}/shop?acquireTimeout=500&connectTimeout=300&initializationTimeout=400`,
-    )
-    opened.push(() => handle.end())
-    await expectFailure(mysqlStore(handle).load('k'), /cannot be reached/)
-  })
+  const HANDLES: Record<string, (url: string) => MysqlHandle> = {
+    'a URL': (url) => url as unknown as MysqlHandle,
+    mysql2(url) {
+      const handle = mysql2.createPool(url)
+      opened.push(() => handle.promise().end())
+      return handle
+    },
+    mariadb(url) {
+      const handle = mariadb.createPool(
+        `${url.replace('mysql:', 'mariadb:')}?acquireTimeout=500&connectTimeout=300`,
+      )
+      opened.push(() => handle.end())
+      return handle
+    },
+  }
 
-  it('says what to do: password, database', async () => {
-    await expectFailure(
-      openUrl(server.with({ password: 'wr0ng' })).load('k'),
-      /Access denied.*Check the user and the password/,
-    )
-    await expectFailure(
-      openUrl(server.with({ database: 'nowhere' })).load('k'),
-      /Unknown database 'nowhere'\. Create the database/,
-    )
-    await expectFailure(
-      openUrl(server.with({ database: '' })).load('k'),
-      /No database selected\. Create the database, or name/,
-    )
+  it.each(Object.entries(HANDLES))(
+    'says what to do, with %s: server, password, database',
+    async (_name, handleOf) => {
+      const expectProblem = async (url: string, message: RegExp) => {
+        const store = mysqlStore(handleOf(url))
+        opened.push(async () => store.close())
+        await expectFailure(store.load('k'), message)
+      }
+      const unreachable =
+        /^mysql store: createTables failed: .*ECONNREFUSED.*cannot be reached: check that it runs, and host, port/s
+      const port = await freePort()
+      for (const host of ['127.0.0.1', 'localhost'])
+        await expectProblem(`mysql://app:wr0ng@${host}:${port}/shop`, unreachable)
+      await expectProblem(
+        server.with({ password: 'wr0ng' }),
+        /Access denied.*Check the user and the password/,
+      )
+      await expectProblem(
+        server.with({ database: 'nowhere' }),
+        /Unknown database 'nowhere'\. Create the database/,
+      )
+    },
+  )
+
+  it('says what to do: no database is named', async () => {
+    const store = openUrl(server.with({ database: '' }))
+    await expectFailure(store.load('k'), /No database selected\. Create the database, or name/)
   })
 
   it.each(['mysql2', 'mariadb'])('shows nothing of a session: %s', async (name) => {
@@ -583,19 +607,24 @@ describe('trouble', () => {
     await store.create('k', made)
     await endConnections(own.url)
     await expect.poll(() => store.load('k').catch(() => undefined)).toStrictEqual(made)
-    const sleeping = await mysql2Promise.createConnection(own.url)
-    sleeping.on('error', () => undefined)
-    const slow = {
-      query: () => undefined,
-      execute: async () => sleeping.query('SELECT SLEEP(30)'),
-    } as unknown as MysqlHandle
-    const failing = expectFailure(
-      mysqlStore(slow).load('k'),
-      /The connection was lost: the server shuts down, restarts or ended it/,
-    )
+    const sleepers = {
+      mysql2: await mysql2Promise.createConnection(own.url),
+      mariadb: await mariadb.createConnection(own.url.replace('mysql:', 'mariadb:')),
+    }
+    const failing = Object.values(sleepers).map((sleeper) => {
+      sleeper.on('error', () => undefined)
+      const slow = {
+        query: () => undefined,
+        execute: () => (sleeper as MariadbConnection).query('SELECT SLEEP(30)'),
+      }
+      return expectFailure(
+        mysqlStore(slow as unknown as MysqlHandle).load('k'),
+        /The connection was lost: the server shuts down, restarts or ended it/,
+      )
+    })
     await sleep(100)
     await own.stop()
-    await failing
+    await Promise.all(failing)
     await expectFailure(store.load('k'), /cannot be reached|connection was lost/)
     await expectFailure(store.load('k'), /cannot be reached/)
   })

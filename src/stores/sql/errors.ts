@@ -3,7 +3,8 @@ import type { SqlExecutor } from './store.ts'
 type Dialect = SqlExecutor['dialect']
 
 /** What the database or driver says. Drivers may add statement and parameters to it, which are nobody's to log. */
-export function messageOf(error: unknown): string {
+export function messageOf(thrown: unknown): string {
+  const error = withoutPool(thrown)
   if (!(error instanceof Error)) return String(error)
   const { sqlMessage, errors } = error as { sqlMessage?: unknown; errors?: unknown }
   if (typeof sqlMessage === 'string') return sqlMessage
@@ -12,9 +13,19 @@ export function messageOf(error: unknown): string {
   return error.message
 }
 
+/** The pool of mariadb has one answer to everything, after a while: that it gave up. Why is in the cause. */
+function withoutPool(error: unknown): unknown {
+  const { errno, cause } = Object(error) as { errno?: unknown; cause?: unknown }
+  return errno === 45028 && cause instanceof Error ? cause : error
+}
+
 /** MySQL's number of the error, else PostgreSQL's or Node's code. Query builders hide it in causes. */
 function codeOf(error: unknown): string {
-  for (let each = error, depth = 0; each instanceof Error && depth < 5; each = each.cause, depth++) {
+  for (
+    let each = withoutPool(error), depth = 0;
+    each instanceof Error && depth < 5;
+    each = each.cause, depth++
+  ) {
     const { errno, code } = each as { errno?: unknown; code?: unknown }
     if (typeof errno === 'number' && errno > 0) return String(errno)
     if (typeof code === 'string') return code

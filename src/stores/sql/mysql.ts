@@ -126,8 +126,17 @@ function open(url: string): SqlExecutor {
       for (const timeout of ['connectTimeout', 'acquireTimeout']) {
         if (!own.searchParams.has(timeout)) own.searchParams.set(timeout, String(CONNECT_TIMEOUT_MS))
       }
-      const pool = driver.createPool(own.href)
+      const pool = tryToOpen(driver, own.href)
       return { run: throughMariadb(pool), close: () => pool.end() }
     },
   })
+}
+
+function tryToOpen(driver: MariadbModule, url: string): ReturnType<MariadbModule['createPool']> {
+  try {
+    return driver.createPool(url)
+  } catch {
+    // Not even as a cause: it repeats the URL, password and all.
+    throw new TypeError('the package mariadb takes no such URL; it has to name a database')
+  }
 }
