@@ -522,7 +522,7 @@ describe('a sweep', () => {
       `INSERT INTO ${table} SELECT 'old' || i, 'r', repeat('x', 500), NULL, NULL, 1, 1, 0 FROM generate_series(1, 20000) i`,
     )
     const stores = Array.from({ length: 4 }, () => {
-      const own = new pg.Pool({ connectionString: server.url, max: 4 })
+      const own = new pg.Pool({ connectionString: server.url, max: 4, options: '-c lock_timeout=250' })
       opened.push(() => own.end())
       return open(own, { table })
     })
@@ -561,9 +561,10 @@ describe('a sweep', () => {
     const { rows } = await pool.query(`SELECT count(*)::int AS n FROM ${table} WHERE session_key LIKE 'old%'`)
     expect(removed.reduce((a, b) => a + b) + rows[0].n).toBe(20_000)
     expect((await pool.query(`SELECT 1 FROM ${table} WHERE expires <= 1`)).rows).toEqual([])
-    expect(waits[Math.floor(waits.length * 0.99)]).toBeLessThan(50)
-    // Far above what is seen: a wait for a lock would last as long as the sweeps.
-    expect(longest).toBeLessThan(300)
+    // What waits for a lock for long fails, by the setting above. The times only show that nothing else holds them up:
+    // they are some milliseconds where nobody else uses the machine.
+    expect(waits[Math.floor(waits.length / 2)]).toBeLessThan(50)
+    expect(longest).toBeLessThan(1_000)
   })
 
   it('leaves a row that somebody holds locked, and does not wait', async () => {

@@ -50,7 +50,8 @@ export interface PgliteHandle {
  * already: a `Pool` or connected `Client` of `pg`, a `sql` of `postgres`, or a `PGlite`. Each operation is one
  * statement, without a transaction, a setting or a name that outlasts it: any pooler may be in between. A handle that
  * is passed in stays open when the store closes. A pool of `pg` needs a listener for its event `error`, or the process
- * ends with the server's next restart; and a single connection must not be left in a transaction.
+ * ends with the server's next restart. A `Client` is for scripts: it does one thing at a time, does not connect again,
+ * and must not be left in a transaction.
  *
  * A write is acknowledged when the server has it on disk, unless its `synchronous_commit` is set to less; one with
  * `durable` is so even then, and waits for the standby servers if there are synchronous ones. Users and external ids
