@@ -1,3 +1,5 @@
 export { StoreError } from '../store-error.ts'
+export { type MysqlHandle, type MysqlOptions, mysqlStore } from './mysql.ts'
+export { type PostgresHandle, type PostgresOptions, postgresStore } from './postgres.ts'
 export { type SqliteHandle, type SqliteOptions, type SqliteStatement, sqliteStore } from './sqlite.ts'
 export { type SqlExecutor, type SqlResult, type SqlStore, type SqlValue, sqlStore } from './store.ts'

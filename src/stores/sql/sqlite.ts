@@ -3,6 +3,8 @@ import { createRequire } from 'node:module'
 import { dirname, resolve } from 'node:path'
 import { inspect } from 'node:util'
 import { StoreError } from '../store-error.ts'
+import { messageOf } from './errors.ts'
+import { checkName, LONGEST_TABLE } from './names.ts'
 import { type SqlExecutor, type SqlStore, sqlStore } from './store.ts'
 
 export interface SqliteOptions {
@@ -40,11 +42,7 @@ export interface SqliteStatement {
  */
 export function sqliteStore(source: string | SqliteHandle, options: SqliteOptions = {}): SqlStore {
   const { table = 'holdfast_sessions' } = options
-  if (typeof table !== 'string' || !/^[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(table)) {
-    throw new RangeError(
-      `sqliteStore: the table name ${inspect(table)} is not a letter or underscore and up to 62 letters, digits or underscores`,
-    )
-  }
+  checkName('sqliteStore', 'table', table, LONGEST_TABLE.sqlite)
   return sqlStore(typeof source === 'string' ? open(source) : adopt(source), table)
 }
 
@@ -193,16 +191,12 @@ function executorOn(handle: SqliteHandle): SqlExecutor {
         prepared.set(sql, statement)
       }
       if (sql.startsWith('SELECT')) {
-        return { rows: statement.all(...params) as Record<string, unknown>[], affected: 0 }
+        return { rows: statement.all(...params) as object[], affected: 0 }
       }
       return { rows: [], affected: Number(statement.run(...params).changes) }
     },
     cure: cureOf,
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
 
 const CANNOT_OPEN = 'The folder must exist or be makable, and folder and file must be writable for this user.'

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type {
   Page,
   SessionIndex,
@@ -8,17 +9,21 @@ import type {
   WriteOptions,
 } from '../../store.ts'
 import { StoreError } from '../store-error.ts'
-import { COLUMNS, schemaOf, type TableSchema } from './schema.ts'
+import { cureOf, isTransient, messageOf, wasAlreadyThere } from './errors.ts'
+import { checkName, LONGEST_TABLE } from './names.ts'
+import { COLUMNS, MYSQL_LIMITS, schemaOf, type TableSchema } from './schema.ts'
+import { BATCH, bound, type Statement, type Statements, statementsFor } from './statements.ts'
 
 /** Runs statements: all that the store needs of a database and its driver. */
 export interface SqlExecutor {
-  readonly dialect: 'sqlite'
+  readonly dialect: 'sqlite' | 'postgres' | 'mysql'
   /**
-   * Runs one statement, with a `?` for each parameter, as a transaction of its own. `affected` counts the rows that an
-   * INSERT, UPDATE or DELETE matched. `durable`: it must be on disk when the promise resolves.
+   * Runs one statement as a transaction of its own. Parameters are `$1`, `$2`, … for `postgres`, of which one may occur
+   * more than once, and a `?` each for the others. `durable`: it must be on disk when the promise resolves; for
+   * `postgres` the statement itself sees to that.
    */
   run(sql: string, params: readonly SqlValue[], durable?: boolean): Promise<SqlResult>
-  /** What can be done about an error that `run` threw, if it is a known one. */
+  /** What can be done about an error that `run` threw, if it is a known one. The usual ones of PostgreSQL and MySQL are known already. */
   cure?(error: unknown): string | undefined
   /** Present if the connection is the executor's own. */
   close?(): Promise<void>
@@ -27,19 +32,40 @@ export interface SqlExecutor {
 export type SqlValue = string | number | null
 
 export interface SqlResult {
-  readonly rows: readonly Record<string, unknown>[]
+  /** The values of each row in the order of the SELECT, as an array or under any names. */
+  readonly rows: readonly object[]
+  /** How many rows an INSERT, UPDATE or DELETE matched. */
   readonly affected: number
 }
 
-/** The store over any database that an executor reaches. `table` is a plain identifier. */
-export function sqlStore(executor: SqlExecutor, table: string): SqlStore {
-  return new SqlStore(executor, table)
+/**
+ * The store over any database that an executor reaches: for query builders and drivers that have no function of their
+ * own here.
+ *
+ * @param table as in `SqliteOptions`, `PostgresOptions` or `MysqlOptions`
+ * @param schema for PostgreSQL: where the table is, if not on the search path
+ *
+ * @example
+ * const store = sqlStore({ dialect: 'sqlite', run: async (sql, params) => ({ rows: [], affected: 0 }) }, 'sessions')
+ *
+ * @throws RangeError for a table or schema that is no plain name.
+ */
+export function sqlStore(executor: SqlExecutor, table: string, schema?: string): SqlStore {
+  checkName('sqlStore', 'table', table, LONGEST_TABLE[executor.dialect])
+  if (schema !== undefined) checkName('sqlStore', 'schema', schema, 63)
+  return new SqlStore(executor, table, schema)
 }
 
 export type { SqlStore }
 
 const PAGE_SIZE = 100
 const HOUR_MS = 3_600_000
+
+/** How often a statement is run again that the database has given up in favour of another, and changed nothing. */
+const RETRIES = 3
+
+/** How often several processes that make one table at once may get into each other's way. */
+const ATTEMPTS_TO_CREATE = 10
 
 class SqlStore implements Store {
   readonly name: string
@@ -55,23 +81,28 @@ class SqlStore implements Store {
   #gettingReady: Promise<void> | undefined
   #isClosed = false
 
-  constructor(executor: SqlExecutor, table: string) {
+  constructor(executor: SqlExecutor, table: string, schema: string | undefined) {
     this.name = executor.dialect
     this.#executor = executor
     this.#table = table
-    this.#schema = schemaOf[executor.dialect](table)
-    this.#sql = statementsFor(table)
+    this.#schema = schemaOf[executor.dialect](table, schema)
+    this.#sql = statementsFor(executor.dialect, table, schema)
   }
 
   async load(key: string): Promise<StoredRecord | Tombstone | undefined> {
-    const { rows } = await this.#run('load', this.#sql.load, [key])
-    return rows[0] && fromRow(rows[0])
+    const { rows } = await this.#run('load', this.#sql.load, { key })
+    return rows[0] && fromRow(Object.values(rows[0]))
   }
 
   async create(key: string, record: StoredRecord, options?: WriteOptions): Promise<boolean> {
-    const { rev, text, user = null, externalId = null, lastSeen, expires } = record
-    const values = [key, rev, text, user, externalId, lastSeen, expires, hourOf(expires)]
-    return (await this.#write('create', this.#sql.create, values, options)) > 0
+    const values = this.#valuesOf('create', key, record)
+    try {
+      return (await this.#write('create', this.#sql.create, values, options)) > 0
+    } catch (error) {
+      // MySQL has no INSERT that ignores a taken key and nothing else.
+      if (this.name === 'mysql' && wasAlreadyThere('mysql', error)) return false
+      throw error
+    }
   }
 
   async update(
@@ -80,51 +111,83 @@ class SqlStore implements Store {
     expectedRev: string,
     options?: WriteOptions,
   ): Promise<UpdateResult> {
-    const { rev, text, user = null, externalId = null, lastSeen, expires } = record
-    const hour = hourOf(expires)
-    const unindexed = [rev, text, lastSeen, expires, key, expectedRev, user, externalId, hour]
-    if (await this.#write('update', this.#sql.updateUnindexed, unindexed, options)) return 'ok'
-    const all = [rev, text, lastSeen, expires, user, externalId, hour, key, expectedRev]
-    if (await this.#write('update', this.#sql.update, all, options)) return 'ok'
-    const { rows } = await this.#run('update', this.#sql.exists, [key])
-    return rows.length > 0 ? 'conflict' : 'gone'
+    const values = { ...this.#valuesOf('update', key, record), expectedRev }
+    const { unindexed, update } = this.#sql
+    if (unindexed && (await this.#write('update', unindexed.update, values, options))) return 'ok'
+    if (await this.#write('update', update, values, options)) return 'ok'
+    return (await this.#exists('update', key)) ? 'conflict' : 'gone'
   }
 
   async touch(key: string, lastSeen: number, expires: number): Promise<boolean> {
-    const hour = hourOf(expires)
-    const times = [lastSeen, lastSeen, expires, expires]
-    if (await this.#write('touch', this.#sql.touchUnindexed, [...times, key, hour])) return true
-    return (await this.#write('touch', this.#sql.touch, [expires, hour, ...times, key])) > 0
+    const values = { key, lastSeen, expires, hour: hourOf(expires) }
+    const { unindexed, touch } = this.#sql
+    if (unindexed && (await this.#write('touch', unindexed.touch, values))) return true
+    if (await this.#write('touch', touch, values)) return true
+    // A connection to MySQL may be set to count the rows that were changed, and not those that matched.
+    return this.name === 'mysql' && this.#exists('touch', key)
   }
 
   async destroy(key: string, until: number, options?: WriteOptions): Promise<boolean> {
-    return (await this.#write('destroy', this.#sql.destroy, [until, hourOf(until), key], options)) > 0
+    const values = { key, until, hour: hourOf(until) }
+    return (await this.#write('destroy', this.#sql.destroy, values, options)) > 0
   }
 
   async scan(cursor: string | undefined, limit: number): Promise<Page> {
-    return this.#page('scan', this.#sql.scan, [cursor ?? ''], limit)
+    return this.#page('scan', this.#sql.scan, { cursor: cursor ?? '' }, limit)
   }
 
   async sweep(now: number, limit: number): Promise<number> {
-    return this.#write('sweep', this.#sql.sweep, [hourOf(now), now, limit])
+    const values = { now, hour: hourOf(now) }
+    const { sweep, batches } = this.#sql
+    if (!batches) return this.#write('sweep', sweep, { ...values, limit })
+    let removed = 0
+    while (removed < limit) {
+      const size = Math.min(BATCH, limit - removed)
+      const keys = await this.#keys('sweep', batches.findExpired, { ...values, limit: size })
+      if (keys.length > 0) removed += await this.#write('sweep', batches.remove, { ...numbered(keys), now })
+      if (keys.length < size) break
+    }
+    return removed
   }
 
   /**
-   * Makes the table and its indexes where they are missing. The first operation does so by itself; call it when you
-   * would rather learn of a problem at the start.
+   * Makes the table and its indexes where they are missing, and needs the right to do so only then. The first operation
+   * does so by itself; call it when you would rather learn of a problem at the start.
    *
    * @throws StoreError if another table has that name.
    */
   async createTables(): Promise<void> {
-    const { createTable, createIndexes, listColumns } = this.#schema
-    await this.#execute('createTables', createTable, [])
-    this.#checkColumns((await this.#execute('createTables', listColumns, [])).rows)
-    for (const createIndex of createIndexes) await this.#execute('createTables', createIndex, [])
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#createWhatIsMissing()
+      } catch (error) {
+        // IF NOT EXISTS does not keep processes that start at once from colliding. Some other has been faster.
+        if (attempt === ATTEMPTS_TO_CREATE || !wasAlreadyThere(this.#executor.dialect, error)) throw error
+        await sleep(Math.random() * 20 * attempt)
+      }
+    }
+  }
+
+  async #createWhatIsMissing(): Promise<void> {
+    const { createTable, createIndexes, listColumns, listIndexes } = this.#schema
+    const query = async (sql: string) => (await this.#execute('createTables', sql, [])).rows
+    let columns = await query(listColumns)
+    if (columns.length === 0) {
+      await query(createTable)
+      columns = await query(listColumns)
+    }
+    this.#checkColumns(columns)
+    const indexes = (await query(listIndexes)).map((row) => String(Object.values(row)[0]))
+    for (const [name, createIndex] of Object.entries(createIndexes)) {
+      if (!indexes.includes(name)) await query(createIndex)
+    }
   }
 
   /** The SQL that `createTables` runs, for those who keep their schema in migrations. */
   schema(): string {
-    return [this.#schema.createTable, ...this.#schema.createIndexes].map((sql) => `${sql};\n`).join('')
+    return [this.#schema.createTable, ...Object.values(this.#schema.createIndexes)]
+      .map((sql) => `${sql};\n`)
+      .join('')
   }
 
   async close(): Promise<void> {
@@ -133,42 +196,78 @@ class SqlStore implements Store {
     await this.#executor.close?.()
   }
 
-  #sessionIndex(name: string, column: 'user_id' | 'external_id'): SessionIndex {
+  #sessionIndex(name: 'users' | 'externalIds', column: 'user_id' | 'external_id'): SessionIndex {
     return {
       list: async (value, { cursor = '', limit = PAGE_SIZE } = {}) =>
-        this.#page(`${name}.list`, this.#sql.listBy[column], [value, cursor], limit),
+        this.#page(`${name}.list`, this.#sql.listBy[column], { value, cursor }, limit),
       // No key is empty, so without an exception this excepts none.
       destroy: async (value, until, { except = '', ...options } = {}) => {
-        const params = [until, hourOf(until), value, except]
-        return this.#write(`${name}.destroy`, this.#sql.destroyBy[column], params, options)
+        const operation = `${name}.destroy`
+        const values = { value, until, hour: hourOf(until), except }
+        const { destroyBy, batches } = this.#sql
+        if (!batches) return this.#write(operation, destroyBy[column], values, options)
+        let destroyed = 0
+        let cursor = ''
+        for (;;) {
+          const keys = await this.#keys(operation, batches.findBy[column], { value, except, cursor })
+          if (keys.length === 0) return destroyed
+          const batch = { ...values, ...numbered(keys) }
+          destroyed += await this.#write(operation, batches.destroy[column], batch, options)
+          if (keys.length < BATCH) return destroyed
+          cursor = keys.at(-1) as string
+        }
       },
     }
   }
 
+  #valuesOf(operation: string, key: string, record: StoredRecord) {
+    const { rev, text, user = null, externalId = null, lastSeen, expires } = record
+    const values = { key, rev, text, user, externalId, lastSeen, expires, hour: hourOf(expires) }
+    if (this.name === 'mysql') this.#checkSizes(operation, values)
+    return values
+  }
+
+  #checkSizes(operation: string, values: Readonly<Record<keyof typeof MYSQL_LIMITS, string | null>>): void {
+    for (const [name, limit] of Object.entries(MYSQL_LIMITS)) {
+      const value = values[name as keyof typeof MYSQL_LIMITS] ?? ''
+      if (value.length * 3 <= limit || Buffer.byteLength(value) <= limit) continue
+      const problem = `the ${name} takes ${Buffer.byteLength(value)} bytes, and the table has room for ${limit}`
+      throw new StoreError(this.name, operation, problem)
+    }
+  }
+
+  async #exists(operation: string, key: string): Promise<boolean> {
+    return (await this.#run(operation, this.#sql.exists, { key })).rows.length > 0
+  }
+
+  async #keys(operation: string, statement: Statement, values: Values): Promise<string[]> {
+    const { rows } = await this.#run(operation, statement, values)
+    return rows.map((row) => String(Object.values(row)[0])).sort()
+  }
+
   /** One row too many is asked for, to know whether there is a next page. */
-  async #page(operation: string, sql: string, params: readonly SqlValue[], limit: number): Promise<Page> {
-    const { rows } = await this.#run(operation, sql, [...params, limit + 1])
-    const items = rows.slice(0, limit).map((row) => [String(row.session_key), recordOf(row)] as const)
+  async #page(operation: string, statement: Statement, values: Values, limit: number): Promise<Page> {
+    const { rows } = await this.#run(operation, statement, { ...values, limit: limit + 1 })
+    const items = rows.slice(0, limit).map((row) => {
+      const [key, ...record] = Object.values(row)
+      return [String(key), recordOf(record)] as const
+    })
     return rows.length > limit ? { items, cursor: items.at(-1)?.[0] } : { items }
   }
 
   async #write(
     operation: string,
-    sql: string,
-    params: readonly SqlValue[],
+    statement: Statement,
+    values: Values,
     options?: WriteOptions,
   ): Promise<number> {
-    return (await this.#run(operation, sql, params, options?.durable)).affected
+    return (await this.#run(operation, statement, values, options?.durable)).affected
   }
 
-  async #run(
-    operation: string,
-    sql: string,
-    params: readonly SqlValue[],
-    durable?: boolean,
-  ): Promise<SqlResult> {
+  async #run(operation: string, statement: Statement, values: Values, durable?: boolean): Promise<SqlResult> {
     if (!this.#isReady && !this.#isClosed) await this.#getReady()
-    return this.#execute(operation, sql, params, durable)
+    const [sql, params] = bound(statement, values)
+    return this.#execute(operation, durable ? sql + this.#sql.durably : sql, params, durable)
   }
 
   #getReady(): Promise<void> {
@@ -188,32 +287,46 @@ class SqlStore implements Store {
     params: readonly SqlValue[],
     durable?: boolean,
   ): Promise<SqlResult> {
-    if (this.#isClosed) {
-      throw new StoreError(
-        this.name,
-        operation,
-        'the store has been closed. Close it after the last request.',
-      )
-    }
-    try {
-      return await this.#executor.run(sql, params, durable)
-    } catch (cause) {
-      const problem = cause instanceof Error ? cause.message : String(cause)
-      const cure = this.#executor.cure?.(cause)
-      throw new StoreError(this.name, operation, cure ? `${problem}. ${cure}` : problem, { cause })
+    const { dialect } = this.#executor
+    for (let retries = 0; ; retries++) {
+      if (this.#isClosed) {
+        throw new StoreError(
+          this.name,
+          operation,
+          'the store has been closed. Close it after the last request.',
+        )
+      }
+      try {
+        return await this.#executor.run(sql, params, durable)
+      } catch (cause) {
+        if (retries < RETRIES && isTransient(dialect, cause)) {
+          await sleep(Math.random() * 10 * (retries + 1))
+          continue
+        }
+        throw this.#failure(operation, cause)
+      }
     }
   }
 
-  #checkColumns(found: SqlResult['rows']): void {
-    const names = found.map((column) => column.name)
-    const missing = COLUMNS.filter((name) => !names.includes(name))
-    const foreign = found.filter(
-      ({ name, must_be_given }) => must_be_given && !COLUMNS.includes(String(name)),
-    )
-    const isKeyed = found.some(({ name, is_key }) => is_key && name === 'session_key')
+  #failure(operation: string, cause: unknown): StoreError {
+    if (cause instanceof StoreError) return cause
+    const problem = messageOf(cause)
+    const cure = this.#executor.cure?.(cause) ?? cureOf(this.#executor.dialect, cause)
+    return new StoreError(this.name, operation, cure ? `${problem}. ${cure}` : problem, { cause })
+  }
+
+  #checkColumns(rows: SqlResult['rows']): void {
+    const found = rows.map((row) => {
+      const [name, isKey, mustBeGiven, fault] = Object.values(row)
+      return { name: String(name), isKey: Number(isKey) === 1, mustBeGiven: Number(mustBeGiven) === 1, fault }
+    })
+    const missing = COLUMNS.filter((column) => !found.some(({ name }) => name === column))
+    const foreign = found.filter(({ name, mustBeGiven }) => mustBeGiven && !COLUMNS.includes(name))
+    const isKeyed = found.some(({ name, isKey }) => isKey && name === 'session_key')
     const faults = [
       ...missing.map((name) => `it has no column ${name}`),
       ...foreign.map(({ name }) => `its column ${name} is foreign and must be given`),
+      ...found.filter(({ fault }) => fault != null).map(({ name, fault }) => `its column ${name} ${fault}`),
       ...(isKeyed ? [] : ['session_key is not its primary key']),
     ]
     if (faults.length === 0) return
@@ -226,68 +339,28 @@ class SqlStore implements Store {
   }
 }
 
-type Statements = ReturnType<typeof statementsFor>
+type Values = Readonly<Record<string, SqlValue>>
 
-/**
- * One statement for each operation, so that none needs a transaction. `update` and `touch` have two: the first leaves
- * every indexed column alone, which halves its cost, and so matches only if none of them changes. It nearly always
- * does: the second is for a login, and for an expiry that moves into another hour.
- */
-function statementsFor(tableName: string) {
-  const table = `"${tableName}"`
-  const record = 'rev, text, user_id, external_id, last_seen, expires'
-  const later = (column: string) => `${column} = CASE WHEN ${column} < ? THEN ? ELSE ${column} END`
-  const toTombstone = `rev = '', text = '', user_id = NULL, external_id = NULL, expires = ?, expiry_hour = ?`
-  const listBy = (column: string) =>
-    `SELECT session_key, ${record} FROM ${table} WHERE ${column} = ? AND session_key > ? ORDER BY session_key LIMIT ?`
-  const destroyBy = (column: string) =>
-    `UPDATE ${table} SET ${toTombstone} WHERE ${column} = ? AND session_key <> ?`
-  return {
-    load: `SELECT ${record} FROM ${table} WHERE session_key = ?`,
-    exists: `SELECT 1 FROM ${table} WHERE session_key = ? AND rev <> ''`,
-    create:
-      `INSERT INTO ${table} (session_key, ${record}, expiry_hour) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ` +
-      'ON CONFLICT (session_key) DO NOTHING',
-    updateUnindexed:
-      `UPDATE ${table} SET rev = ?, text = ?, last_seen = ?, expires = ? ` +
-      `WHERE session_key = ? AND rev = ? AND rev <> '' ` +
-      'AND user_id IS NOT DISTINCT FROM ? AND external_id IS NOT DISTINCT FROM ? AND expiry_hour = ?',
-    update:
-      `UPDATE ${table} SET rev = ?, text = ?, last_seen = ?, expires = ?, user_id = ?, external_id = ?, expiry_hour = ? ` +
-      `WHERE session_key = ? AND rev = ? AND rev <> ''`,
-    touchUnindexed:
-      `UPDATE ${table} SET ${later('last_seen')}, ${later('expires')} ` +
-      `WHERE session_key = ? AND rev <> '' AND expiry_hour >= ?`,
-    touch:
-      // The hour first: MySQL assigns from left to right, and it must still see the old `expires`.
-      `UPDATE ${table} SET expiry_hour = CASE WHEN expires < ? THEN ? ELSE expiry_hour END, ` +
-      `${later('last_seen')}, ${later('expires')} WHERE session_key = ? AND rev <> ''`,
-    destroy: `UPDATE ${table} SET ${toTombstone} WHERE session_key = ? AND rev <> ''`,
-    listBy: { user_id: listBy('user_id'), external_id: listBy('external_id') },
-    destroyBy: { user_id: destroyBy('user_id'), external_id: destroyBy('external_id') },
-    scan: `SELECT session_key, ${record} FROM ${table} WHERE session_key > ? AND rev <> '' ORDER BY session_key LIMIT ?`,
-    sweep:
-      `DELETE FROM ${table} WHERE session_key IN ` +
-      `(SELECT session_key FROM ${table} WHERE expiry_hour <= ? AND expires <= ? LIMIT ?)`,
-  }
+function numbered(keys: readonly string[]): Values {
+  return Object.fromEntries(Array.from({ length: BATCH }, (_, i) => [`key${i}`, keys[i] ?? keys.at(-1)!]))
 }
 
 function hourOf(time: number): number {
   return Math.floor(time / HOUR_MS)
 }
 
-function fromRow(row: Record<string, unknown>): StoredRecord | Tombstone {
-  return row.rev === '' ? { destroyedUntil: Number(row.expires) } : recordOf(row)
+function fromRow(row: readonly unknown[]): StoredRecord | Tombstone {
+  return String(row[0]) === '' ? { destroyedUntil: Number(row[5]) } : recordOf(row)
 }
 
-/** Times may come as a number, as a bigint or as text: that is the driver's choice. */
-function recordOf(row: Record<string, unknown>): StoredRecord {
+/** Times may come as a number, as a bigint or as text, and text as bytes: that is the driver's choice. */
+function recordOf([rev, text, user, externalId, lastSeen, expires]: readonly unknown[]): StoredRecord {
   return {
-    rev: String(row.rev),
-    text: String(row.text),
-    ...(row.user_id !== null && { user: String(row.user_id) }),
-    ...(row.external_id !== null && { externalId: String(row.external_id) }),
-    lastSeen: Number(row.last_seen),
-    expires: Number(row.expires),
+    rev: String(rev),
+    text: String(text),
+    ...(user != null && { user: String(user) }),
+    ...(externalId != null && { externalId: String(externalId) }),
+    lastSeen: Number(lastSeen),
+    expires: Number(expires),
   }
 }

@@ -1,0 +1,77 @@
+import { inspect } from 'node:util'
+import type { SqlExecutor } from './store.ts'
+
+/** Names the class of what was passed and not its content, which may hold a password. */
+export function describe(passed: unknown): string {
+  if (typeof passed === 'function') return `the function ${passed.name || 'without a name'}`
+  const isObject = typeof passed === 'object' && passed !== null
+  return isObject ? `an object of class ${passed.constructor?.name}` : inspect(passed)
+}
+
+export function has<Name extends string>(
+  passed: unknown,
+  ...methods: readonly Name[]
+): passed is Record<Name, (...args: never[]) => unknown> {
+  const isContainer = (typeof passed === 'object' && passed !== null) || typeof passed === 'function'
+  return (
+    isContainer && methods.every((name) => typeof (passed as Record<string, unknown>)[name] === 'function')
+  )
+}
+
+/** @throws TypeError, which leaves out what may be a password, unless it is a URL of one of these protocols */
+export function checkUrl(caller: string, url: string, protocols: readonly string[]): void {
+  if (URL.canParse(url) && protocols.includes(new URL(url).protocol)) return
+  const example = `${protocols[0]}//user:password@host/database`
+  throw new TypeError(
+    `${caller}: what was passed is no URL like ${example}. ` +
+      'Characters such as @, /, # and % in user or password must be percent-encoded: encodeURIComponent does it.',
+  )
+}
+
+/** Connections of the store's own. */
+export interface OwnPool {
+  readonly run: SqlExecutor['run']
+  close(): Promise<void>
+}
+
+/** An executor that opens its pool when it is first needed, with the first of these packages that is installed. */
+export function owning(
+  dialect: SqlExecutor['dialect'],
+  packages: Readonly<Record<string, (driver: never) => OwnPool>>,
+): SqlExecutor {
+  let opened: Promise<OwnPool> | undefined
+  const names = Object.keys(packages)
+  async function open(): Promise<OwnPool> {
+    for (const name of names) {
+      const driver = await load(name)
+      if (driver !== undefined) return packages[name]!(driver as never)
+    }
+    throw new Error(
+      `neither of the packages ${names.join(' and ')} is installed. Run \`npm install ${names[0]}\``,
+    )
+  }
+  return {
+    dialect,
+    async run(...args) {
+      const pool = await (opened ??= open().catch((error: unknown) => {
+        opened = undefined
+        throw error
+      }))
+      return pool.run(...args)
+    },
+    close: async () => (await opened)?.close(),
+  }
+}
+
+/** The name is a variable, so that bundlers do not ask for packages that are not there. */
+async function load(name: string): Promise<unknown> {
+  try {
+    const module = (await import(/* @vite-ignore */ name)) as { default?: unknown }
+    return module.default ?? module
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    // Only the package itself: what it misses of its own is an error to be seen.
+    if (code === 'ERR_MODULE_NOT_FOUND' && message.includes(`'${name}'`)) return undefined
+    throw error
+  }
+}

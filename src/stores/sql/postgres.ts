@@ -1,0 +1,163 @@
+import { createHash } from 'node:crypto'
+import { checkUrl, describe, has, owning } from './driver.ts'
+import { type SqlExecutor, type SqlResult, type SqlStore, type SqlValue, sqlStore } from './store.ts'
+
+export interface PostgresOptions {
+  /** A letter or underscore, then up to 47 letters, digits or underscores. `holdfast_sessions` by default. */
+  readonly table?: string
+  /** Where the table is. By default the first schema on the search path, which as a rule is `public`. */
+  readonly schema?: string
+  /**
+   * Names the statements, so that the server parses each once a connection: less to send and to do. Not behind a pooler
+   * in transaction mode, unless it knows how (PgBouncer 1.21 with `max_prepared_statements`). By default `false`, and
+   * with a handle of postgres.js what that is set to.
+   */
+  readonly prepare?: boolean
+}
+
+/** `Pool` or `Client` of `pg`, a `sql` of `postgres`, or a `PGlite`. */
+export type PostgresHandle = PgHandle | PostgresJsHandle | PgliteHandle
+
+export interface PgHandle {
+  connect(): unknown
+  query(statement: { text: string; values: SqlValue[]; name?: string }): Promise<{
+    readonly rows: object[]
+    readonly rowCount: number | null
+  }>
+}
+
+export interface PostgresJsHandle {
+  readonly options: { readonly prepare: boolean }
+  unsafe(
+    sql: string,
+    params: SqlValue[],
+    options: { prepare: boolean },
+  ): PromiseLike<readonly object[] & { readonly count: number }>
+}
+
+export interface PgliteHandle {
+  readonly waitReady: Promise<void>
+  query(
+    sql: string,
+    params: SqlValue[],
+  ): Promise<{ readonly rows: unknown[]; readonly affectedRows?: number }>
+}
+
+/**
+ * Keeps sessions in a table of a PostgreSQL database.
+ *
+ * `source` is a URL, for which a pool is opened with the package `pg`, else with `postgres`; or a handle that is there
+ * already: a `Pool` or connected `Client` of `pg`, a `sql` of `postgres`, or a `PGlite`. Each operation is one
+ * statement, without a transaction, a setting or a name that outlasts it: any pooler may be in between. A handle that
+ * is passed in stays open when the store closes. A pool of `pg` needs a listener for its event `error`, or the process
+ * ends with the server's next restart. A `Client` is for scripts: it does one thing at a time, does not connect again,
+ * and must not be left in a transaction.
+ *
+ * A write is acknowledged when the server has it on disk, unless its `synchronous_commit` is set to less; one with
+ * `durable` is so even then, and waits for the standby servers if there are synchronous ones. Users and external ids
+ * are well-formed text without the character U+0000.
+ *
+ * @example
+ * const sessions = createSessions({ secret, store: postgresStore('postgres://app@localhost/shop') })
+ *
+ * @throws RangeError for a table or schema name that is none. TypeError for a source that is none. Whether the server
+ * can be reached shows with the first operation, or with `createTables()`.
+ */
+export function postgresStore(source: string | PostgresHandle, options: PostgresOptions = {}): SqlStore {
+  const { table = 'holdfast_sessions', schema, prepare } = options
+  return sqlStore(typeof source === 'string' ? open(source, prepare) : adopt(source, prepare), table, schema)
+}
+
+type Run = SqlExecutor['run']
+
+function adopt(handle: PostgresHandle, prepare: boolean | undefined): SqlExecutor {
+  return { dialect: 'postgres', run: runnerOn(handle, prepare) }
+}
+
+function runnerOn(handle: PostgresHandle, prepare: boolean | undefined): Run {
+  if (has(handle, 'unsafe') && 'options' in handle) return throughPostgresJs(handle, prepare)
+  if ('waitReady' in Object(handle) && has(handle, 'query', 'exec'))
+    return throughPglite(handle as PgliteHandle)
+  // Connections of mysql2 have these two as well.
+  if (has(handle, 'query', 'connect') && !has(handle, 'execute'))
+    return throughPg(handle as PgHandle, prepare)
+  throw new TypeError(
+    `postgresStore: cannot use ${describe(handle)}. Pass a URL, a Pool or Client of pg, ` +
+      'the sql function of postgres, or a PGlite; for anything else there is sqlStore.',
+  )
+}
+
+function throughPg(handle: PgHandle, prepare = false): Run {
+  const names = new Map<string, string>()
+  return async (text, params) => {
+    const statement = { text, values: [...params], name: prepare ? nameOf(text, names) : undefined }
+    const { rows, rowCount } = await handle.query(statement)
+    return { rows, affected: rowCount ?? 0 }
+  }
+}
+
+/** On one connection a name must always mean the same statement, whichever store it comes from. */
+function nameOf(text: string, names: Map<string, string>): string {
+  let name = names.get(text)
+  if (name === undefined) {
+    name = createHash('sha256').update(text).digest('base64url').slice(0, 8)
+    names.set(text, name)
+  }
+  return name
+}
+
+/** What is not prepared takes postgres.js two round trips, so its own setting is the default. */
+function throughPostgresJs(handle: PostgresJsHandle, prepare = handle.options.prepare): Run {
+  return async (sql, params) => {
+    const rows = await handle.unsafe(sql, [...params], { prepare })
+    return { rows, affected: rows.count }
+  }
+}
+
+/** PGlite takes a byte order mark off the front of every text, so what is read comes as JSON, where none is in front. */
+function throughPglite(handle: PgliteHandle): Run {
+  return async (sql, params): Promise<SqlResult> => {
+    const isRead = sql.startsWith('SELECT')
+    const text = isRead ? `SELECT row_to_json(r)::text AS row FROM (${sql}) r` : sql
+    const { rows, affectedRows = 0 } = await handle.query(text, [...params])
+    return {
+      rows: isRead ? rows.map((each) => JSON.parse((each as { row: string }).row)) : [],
+      affected: affectedRows,
+    }
+  }
+}
+
+interface PgModule {
+  readonly Pool: new (options: {
+    connectionString: string
+    connectionTimeoutMillis: number
+  }) => PgHandle & { on(event: 'error', listener: () => void): unknown; end(): Promise<void> }
+}
+
+type PostgresJsModule = (
+  url: string,
+  options: { connect_timeout: number; fetch_types: boolean; prepare: boolean; onnotice: () => void },
+) => PostgresJsHandle & { end(options: { timeout: number }): Promise<void> }
+
+const CONNECT_TIMEOUT_S = 5
+
+function open(url: string, prepare = false): SqlExecutor {
+  checkUrl('postgresStore', url, ['postgres:', 'postgresql:'])
+  return owning('postgres', {
+    pg({ Pool }: PgModule) {
+      const pool = new Pool({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_S * 1000 })
+      // Of a connection that breaks while idle. The pool replaces it; without a listener the process would end.
+      pool.on('error', () => undefined)
+      return { run: throughPg(pool, prepare), close: () => pool.end() }
+    },
+    postgres(connect: PostgresJsModule) {
+      const sql = connect(url, {
+        connect_timeout: CONNECT_TIMEOUT_S,
+        fetch_types: false,
+        prepare,
+        onnotice: () => undefined,
+      })
+      return { run: throughPostgresJs(sql, prepare), close: () => sql.end({ timeout: CONNECT_TIMEOUT_S }) }
+    },
+  })
+}

@@ -1,0 +1,68 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { createConnection } from 'mysql2/promise'
+import { serverAt, type TestServer } from './postgres.ts'
+import { find, freePort, startServer } from './process.ts'
+
+/** Starts MariaDB in a folder of its own, or takes the server that HOLDFAST_MYSQL_URL names. */
+export async function startMariadb(): Promise<TestServer> {
+  const { HOLDFAST_MYSQL_URL: given } = process.env
+  return given ? serverAt(given, async () => {}) : startOwnMariadb()
+}
+
+/** Starts MariaDB in a folder of its own, to be stopped at will. */
+export async function startOwnMariadb(): Promise<TestServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-mariadb-'))
+  const data = join(folder, 'data')
+  const user = `--user=${userInfo().username}`
+  const install = [
+    '--no-defaults',
+    `--datadir=${data}`,
+    user,
+    '--skip-test-db',
+    '--auth-root-authentication-method=normal',
+  ]
+  const made = spawnSync(find('mariadb-install-db'), install, { encoding: 'utf8' })
+  if (made.status !== 0) throw new Error(`mariadb-install-db: ${made.error ?? made.stderr + made.stdout}`)
+  const port = await freePort()
+  const root = `mysql://root@127.0.0.1:${port}/mysql`
+  const args = [
+    '--no-defaults',
+    `--datadir=${data}`,
+    user,
+    `--port=${port}`,
+    '--bind-address=127.0.0.1',
+    `--socket=${join(folder, 'socket')}`,
+    `--pid-file=${join(folder, 'pid')}`,
+    '--innodb-flush-log-at-trx-commit=2',
+    '--innodb-buffer-pool-size=64M',
+    '--performance-schema=off',
+  ]
+  const server = await startServer('mariadbd', args, () => runOn(root, 'SELECT 1'))
+  await runOn(
+    root,
+    'CREATE DATABASE holdfast',
+    `CREATE USER holdfast@'%' IDENTIFIED BY 'p@ss/w:rd'`,
+    `GRANT ALL ON *.* TO holdfast@'%' WITH GRANT OPTION`,
+  )
+  return serverAt(
+    `mysql://holdfast:${encodeURIComponent('p@ss/w:rd')}@127.0.0.1:${port}/holdfast`,
+    async () => {
+      await server.stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  )
+}
+
+/** Runs statements on a connection of their own. */
+export async function runOn(url: string, ...statements: readonly string[]): Promise<true> {
+  const connection = await createConnection(url)
+  try {
+    for (const statement of statements) await connection.query(statement)
+  } finally {
+    await connection.end()
+  }
+  return true
+}
