@@ -255,7 +255,7 @@ describe('after every history', () => {
         const entry = await cache.load('cached:k')
         if (entry && !isTombstone(entry) && entry.text !== '') hits++
       }),
-      { numRuns: 1500 },
+      { numRuns: 800 },
     )
     // The histories do end sessions, and do fill the cache.
     expect(ended).toBeGreaterThan(100)
@@ -299,7 +299,7 @@ describe('after every history', () => {
         await s.waitFor(running)
         await s.waitFor(settled())
       }),
-      { numRuns: 1500 },
+      { numRuns: 800 },
     )
     expect(compared).toBeGreaterThan(100)
   })
@@ -341,7 +341,7 @@ describe('after every history', () => {
           for (const store of stores) expect(await look(store)).toEqual(truth)
         },
       ),
-      { numRuns: 1000 },
+      { numRuns: 500 },
     )
     // Else it would not be the limit that was seen at work.
     expect(stale).toBeGreaterThan(0)
