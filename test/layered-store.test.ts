@@ -390,6 +390,30 @@ describe('staleness', () => {
     expect(isTombstone(await store.load('k'))).toBe(true)
   })
 
+  it('is counted from before a slow read, and before a slow write', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] })
+    for (const operation of ['load', 'update'] as const) {
+      const [cache, database] = [memoryStore(), memoryStore()]
+      const gate = gated(database, operation, 'after')
+      const store = layeredStore({ cache, database: gate.store, cacheFor: 5000 })
+      await database.create('k', record('1.a'))
+      if (operation === 'update') {
+        await store.load('k')
+        await settled()
+      }
+      const slow = operation === 'load' ? store.load('k') : store.update('k', record('2.a'), '1.a')
+      await gate.reached
+      await database.destroy('k', Date.now() + 3_600_000)
+      vi.setSystemTime(Date.now() + 4000)
+      gate.open()
+      await slow
+      await settled()
+      expect(isTombstone(await store.load('k'))).toBe(false)
+      vi.setSystemTime(Date.now() + 1000)
+      expect(isTombstone(await store.load('k'))).toBe(true)
+    }
+  })
+
   it('a clock that runs an hour ahead does not make entries last an hour', async () => {
     vi.useFakeTimers({ toFake: ['Date'] })
     const [cache, database] = [memoryStore(), memoryStore()]
