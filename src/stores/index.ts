@@ -1,11 +1,11 @@
 import type { Store } from '../store.ts'
 import { cookieStore } from './cookie.ts'
 import { fileStore } from './file.ts'
-
+import { layeredStore } from './layered.ts'
 import { memcachedStore } from './memcached/index.ts'
 import { memoryStore } from './memory.ts'
 import { redisStore } from './redis/index.ts'
-import { sqliteStore } from './sql/index.ts'
+import { mysqlStore, postgresStore, sqliteStore } from './sql/index.ts'
 
 /**
  * Opens the store that a URL names, so that configuration alone chooses the engine:
@@ -19,6 +19,7 @@ import { sqliteStore } from './sql/index.ts'
  * | `memcached://a,b`, `memcacheds://a` | `memcachedStore(url)` |
  * | `postgres://`, `postgresql://` | `postgresStore(url)` |
  * | `mysql://`, `mariadb://` | `mysqlStore(url)` |
+ * | `layered:?cache=…&database=…` | `layeredStore(…)`, both URLs percent-encoded |
  * | `cookie:` | `cookieStore()` |
  *
  * `?table=` (and for PostgreSQL `?schema=`) and `?prefix=` are passed to stores that have such an option. What else a database's URL carries is its
@@ -49,6 +50,8 @@ export function openStore(url: string): Store {
 }
 
 const redis = (url: string) => withOptions(url, ['prefix'], redisStore)
+const postgres = (url: string) => withOptions(url, ['table', 'schema'], postgresStore)
+const mysql = (url: string) => withOptions(url, ['table'], mysqlStore)
 const memcached = (url: string) => withOptions(url, ['prefix'], memcachedStore)
 
 const OPENERS: Readonly<Record<string, (url: string) => Store>> = {
@@ -63,7 +66,22 @@ const OPENERS: Readonly<Record<string, (url: string) => Store>> = {
   'rediss+sentinel': redis,
   memcached,
   memcacheds: memcached,
+  postgres,
+  postgresql: postgres,
+  mysql,
+  mariadb: mysql,
+  layered,
   cookie: () => cookieStore(),
+}
+
+function layered(url: string): Store {
+  const parts = new URLSearchParams(url.slice(url.indexOf('?') + 1))
+  const open = (name: string) => {
+    const part = parts.get(name)
+    if (part) return openStore(part)
+    throw new TypeError(`openStore: a layered URL is layered:?cache=…&database=…, and this has no ${name}`)
+  }
+  return layeredStore({ cache: open('cache'), database: open('database') })
 }
 
 /** `file:./a`, and as other programs write it, `file:///srv/a` or `sqlite:///srv/a`. */

@@ -1,7 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { startMariadb } from '../servers/mariadb.ts'
 import { startMemcached } from '../servers/memcached.ts'
+import { startPostgres } from '../servers/postgres.ts'
 import { startCluster, startRedis, startSentinels } from '../servers/redis.ts'
 
 /** A store that a test has started, by its URL. */
@@ -17,6 +19,8 @@ export const serverStores = {
     const server = await startMemcached()
     return { url: `memcached://127.0.0.1:${server.port}`, stop: server.stop }
   },
+  postgres: () => startPostgres(),
+  mariadb: () => startMariadb(),
 } satisfies Record<string, () => Promise<RunningStore>>
 
 /** Every store that several processes can share, by name. */
@@ -26,6 +30,13 @@ export const sharedStores: Record<string, () => Promise<RunningStore>> = {
   ...serverStores,
   'redis cluster': startCluster,
   'redis sentinels': startSentinels,
+  async 'redis in front of postgres'() {
+    const [cache, database] = await Promise.all([startRedis(), startPostgres()])
+    return {
+      url: `layered:?${new URLSearchParams({ cache: cache.url, database: database.url })}`,
+      stop: async () => void (await Promise.all([cache.stop(), database.stop()])),
+    }
+  },
 }
 
 async function inFolder(urlOf: (folder: string) => string): Promise<RunningStore> {
