@@ -5,11 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { createSessions } from 'holdfast'
 import { fileStore } from 'holdfast/stores/file'
+import { layeredStore } from 'holdfast/stores/layered'
 import { memoryStore } from 'holdfast/stores/memory'
 import { sqliteStore } from 'holdfast/stores/sql'
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
-import { isTombstone, type Store, type StoredRecord } from '../src/store.ts'
-import { type LayeredStoreOptions, layeredStore } from '../src/stores/layered.ts'
+import { isTombstone, type Store, type StoredRecord, type StoreReport } from '../src/store.ts'
 import { storeSuite } from '../src/testing/store-suite.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 
@@ -48,7 +48,7 @@ storeSuite(runner, {
 storeSuite(runner, {
   name: 'layered, over a cache that always fails',
   open: async () => ({
-    store: layeredStore({ cache: failing(), database: memoryStore(), onCacheError: () => {} }),
+    store: layeredStore({ cache: failing(), database: memoryStore() }),
   }),
 })
 
@@ -59,7 +59,6 @@ storeSuite(runner, {
       cache: silent(),
       database: memoryStore(),
       cacheTimeout: 5,
-      onCacheError: () => {},
     }),
   }),
 })
@@ -367,7 +366,6 @@ describe('after every history', () => {
         cache: scheduled(cache, true),
         database: scheduled(database, false),
         cacheTimeout: 10_000,
-        onCacheError: () => {},
       }),
     )
     return { database, cache, stores }
@@ -462,8 +460,8 @@ describe('a cache that fails', () => {
       }),
       database: memoryStore(),
       cacheTimeout: 100,
-      onCacheError: (error, operation) => errors.push(`${operation}: ${error.message}`),
     })
+    store.reportTo!((operation, error) => errors.push(`${operation}: ${error.message}`))
     await store.create('k', record('1.a'))
     const took = async () => {
       const started = performance.now()
@@ -493,18 +491,25 @@ describe('a cache that fails', () => {
     expect(errors.length).toBe(2)
   })
 
-  it('is said in one warning', async () => {
-    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+  it('is an event, and the answer is the one of the database', async () => {
     const store = layeredStore({ cache: failing(), database: memoryStore() })
-    for (let i = 0; i < 5; i++) await store.create(`k${i}`, record('1.a'))
-    for (let i = 0; i < 5; i++) await store.destroy(`k${i}`, Date.now())
-    expect(warn.mock.calls).toEqual([
-      [
-        expect.stringMatching(/cache of a layered session store failed \(destroy: it is out\)/),
-        'HoldfastCacheWarning',
-      ],
-    ])
-    warn.mockRestore()
+    const sessions = createSessions({
+      secret: 'a secret of the tests that is long enough',
+      store,
+      sweepEvery: false,
+    })
+    const listener = vi.fn()
+    sessions.on('error', listener)
+    const session = await sessions.open(undefined)
+    session.data.visits = 1
+    const { cookie } = await sessions.commit(session)
+    const again = await sessions.open(`${cookie!.name}=${cookie!.value}`)
+    expect(again.data.visits).toBe(1)
+    expect(listener).toHaveBeenCalledTimes(1)
+    expect(listener.mock.calls[0]![0]).toMatchObject({
+      operation: 'load of the layered store',
+      error: { message: 'it is out' },
+    })
   })
 
   it('a write that it refuses ends the copy that it has, and other sessions stay cached', async () => {
@@ -514,7 +519,7 @@ describe('a cache that fails', () => {
       if (operation === 'update' && (args[1] as StoredRecord).text.length > 1000) throw new Error('too large')
       return perform()
     })
-    const { store, asked } = watched(tooLarge, memoryStore(), (error, operation) =>
+    const { store, asked } = watched(tooLarge, memoryStore(), (operation, error) =>
       errors.push(`${operation}: ${error.message}`),
     )
     for (const key of ['k', 'other']) {
@@ -534,7 +539,7 @@ describe('a cache that fails', () => {
   it('an entry that cannot be read is replaced', async () => {
     const errors: string[] = []
     const cache = memoryStore()
-    const { store, asked } = watched(cache, memoryStore(), (_error, operation) => errors.push(operation))
+    const { store, asked } = watched(cache, memoryStore(), (operation) => errors.push(operation))
     await store.create('k', record('1.a'))
     await cache.create('cached:k', { ...record('1.a'), lastSeen: Date.now(), text: 'of another version' })
     expect(await store.load('k')).toEqual(record('1.a'))
@@ -554,8 +559,8 @@ describe('a small cache in this process', () => {
       cache: memoryStore({ maxSessions: 10 }),
       database,
       cacheFor: 20,
-      onCacheError: (error) => errors.push(error),
     })
+    store.reportTo!((_operation, error) => errors.push(error))
     for (let i = 0; i < 30; i++) await database.create(`k${i}`, record('1.a'))
     for (let i = 0; i < 10; i++) await store.load(`k${i}`)
     await sleep(30)
@@ -734,11 +739,7 @@ function gated(store: Store, operation: Method, when: 'before' | 'after') {
 }
 
 /** A layered store, and what it has asked of its two sides since last called. */
-function watched(
-  cache: Store = memoryStore(),
-  database: Store = memoryStore(),
-  onCacheError?: LayeredStoreOptions['onCacheError'],
-) {
+function watched(cache: Store = memoryStore(), database: Store = memoryStore(), report?: StoreReport) {
   let asked: string[] = []
   const watch = (store: Store, name: string) =>
     intercepted(store, (operation, perform) => {
@@ -748,8 +749,8 @@ function watched(
   const store = layeredStore({
     cache: watch(cache, 'cache'),
     database: watch(database, 'database'),
-    onCacheError,
   })
+  if (report) store.reportTo!(report)
   return {
     store,
     asked() {

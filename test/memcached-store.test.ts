@@ -6,8 +6,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { NEVER, type StoredRecord } from '../src/store.ts'
 import {
   MemcachedError,
   type MemcachedOptions,
@@ -15,7 +13,9 @@ import {
   type MemcachedStore,
   memcachedStore,
   StoreError,
-} from '../src/stores/memcached/index.ts'
+} from 'holdfast/stores/memcached'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { NEVER, type StoredRecord } from '../src/store.ts'
 import { MAX_CHARACTERS, MAX_RECORDS, Recent } from '../src/stores/memcached/recent.ts'
 import { encodeContent } from '../src/stores/memcached/value.ts'
 import { storeSuite } from '../src/testing/store-suite.ts'
@@ -765,7 +765,7 @@ describe('closing', () => {
     const script = join(root, 'script.mjs')
     writeFileSync(
       script,
-      `import { memcachedStore } from ${JSON.stringify(new URL('../src/stores/memcached/index.ts', import.meta.url))}
+      `import { memcachedStore } from ${JSON.stringify(new URL('holdfast/stores/memcached', import.meta.url))}
       const store = memcachedStore(process.argv[2], { prefix: 'script:' })
       await store.create('k', { rev: '1', text: '', lastSeen: 0, expires: Date.now() + 60000 })
       console.log((await store.load('k')).rev, performance.now())

@@ -5,6 +5,7 @@ import {
   type SessionIndex,
   type Store,
   type StoredRecord,
+  type StoreReport,
   type Tombstone,
   type UpdateResult,
   type WriteOptions,
@@ -30,11 +31,6 @@ export interface LayeredStoreOptions {
   readonly cacheFor?: number
   /** How long one operation waits for the cache, in milliseconds, before it goes on without it. 100 by default. */
   readonly cacheTimeout?: number
-  /**
-   * Told of each failure of the cache, none of which reaches a request: the cause, and what was being done. While the cache is out
-   * it is tried once a second. By default there is a process warning, at most one a minute.
-   */
-  readonly onCacheError?: (error: Error, operation: string) => void
 }
 
 /**
@@ -47,7 +43,8 @@ export interface LayeredStoreOptions {
  * - for a session that another request logged in while all sessions of its user were being destroyed.
  *
  * To this adds how far apart the clocks of the processes are. Writes are not affected: they compare with the database.
- * Without the cache everything works, at the speed of the database and at most `cacheTimeout` slower, once a second.
+ * Without the cache everything works, at the speed of the database and at most `cacheTimeout` slower, once a second. Each failure of the
+ * cache is an `error` event, and reaches no request.
  *
  * A session is put into the cache when it is first loaded. Lists, scans and sweeps are the database's; a new session, a
  * touch and a `fresh` load go past the cache. The cache's entries have keys that begin with `cached:`.
@@ -71,13 +68,7 @@ export function layeredStore(options: LayeredStoreOptions): Store {
       throw new TypeError(`layeredStore: ${name} is ${value}; it must be a positive number of milliseconds`)
     }
   }
-  return new LayeredStore(
-    cache,
-    database,
-    Math.ceil(cacheFor),
-    cacheTimeout,
-    options.onCacheError ?? warner(),
-  )
+  return new LayeredStore(cache, database, Math.ceil(cacheFor), cacheTimeout)
 }
 
 /** Who holds a lease longer has died, or waits for so slow a database that it may as well be asked again. */
@@ -110,27 +101,30 @@ class LayeredStore implements Store {
   readonly #database: Store
   readonly #cacheFor: number
   readonly #cache: CacheGuard
-  readonly #report: (error: Error, operation: string) => void
+  readonly #reports: StoreReport[] = []
   readonly #flights = new Map<string, Flight>()
   #moment = 0
 
-  constructor(
-    cache: Store,
-    database: Store,
-    cacheFor: number,
-    cacheTimeout: number,
-    report: (error: Error, operation: string) => void,
-  ) {
+  constructor(cache: Store, database: Store, cacheFor: number, cacheTimeout: number) {
     this.compareAndSet = database.compareAndSet
     this.#store = cache
     this.#database = database
     this.#cacheFor = cacheFor
-    this.#cache = new CacheGuard(cache, cacheTimeout, report)
-    this.#report = report
+    this.#cache = new CacheGuard(cache, cacheTimeout, (operation, error) => this.#report(operation, error))
     if (database.users) this.users = this.#sessionIndex(database.users)
     if (database.externalIds) this.externalIds = this.#sessionIndex(database.externalIds)
     if (database.scan) this.scan = database.scan.bind(database)
     if (database.sweep) this.sweep = this.#sweepWith(database.sweep.bind(database))
+  }
+
+  reportTo(report: StoreReport): void {
+    this.#reports.push(report)
+    this.#store.reportTo?.(report)
+    this.#database.reportTo?.(report)
+  }
+
+  #report(operation: string, error: Error): void {
+    for (const report of this.#reports) report(operation, error)
   }
 
   async load(key: string, options?: LoadOptions): Promise<Found> {
@@ -209,7 +203,7 @@ class LayeredStore implements Store {
     try {
       return recordIn(entry)
     } catch (error) {
-      this.#report(error as Error, 'load')
+      this.#report('load', error as Error)
       return undefined
     }
   }
@@ -270,7 +264,7 @@ class LayeredStore implements Store {
         await work(cache)
       } catch (error) {
         await cache.destroy(cacheKey(key), Date.now() + this.#cacheFor)
-        this.#report(error as Error, operation)
+        this.#report(operation, error as Error)
       }
     })
   }
@@ -295,7 +289,7 @@ class LayeredStore implements Store {
       const sweepCache = async () => this.#store.sweep?.(Date.now(), limit)
       const [removed] = await Promise.all([
         sweepDatabase(now, limit),
-        sweepCache().catch((error: Error) => this.#report(error, 'sweep')),
+        sweepCache().catch((error: Error) => this.#report('sweep', error)),
       ])
       return removed
     }
@@ -315,20 +309,4 @@ async function keysOf(index: SessionIndex, value: string): Promise<string[]> {
     cursor = page.cursor
   } while (cursor !== undefined)
   return keys
-}
-
-const WARN_EVERY_MS = 60_000
-
-function warner(): (error: Error, operation: string) => void {
-  let warnAgainAt = 0
-  return (error, operation) => {
-    const now = performance.now()
-    if (now < warnAgainAt) return
-    warnAgainAt = now + WARN_EVERY_MS
-    process.emitWarning(
-      `The cache of a layered session store failed (${operation}: ${error.message}). Sessions are read from the database; ` +
-        'pass layeredStore({ onCacheError }) to be told of each failure.',
-      'HoldfastCacheWarning',
-    )
-  }
 }

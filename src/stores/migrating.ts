@@ -5,6 +5,7 @@ import {
   type SessionIndex,
   type Store,
   type StoredRecord,
+  type StoreReport,
   type Tombstone,
   type UpdateResult,
   type WriteOptions,
@@ -129,6 +130,11 @@ class MigratingStore implements Store {
         return removed + (await from.sweep(now, limit - removed))
       }
     }
+  }
+
+  reportTo(report: StoreReport): void {
+    this.#from.reportTo?.(report)
+    this.#to.reportTo?.(report)
   }
 
   async load(key: string, options?: LoadOptions): Promise<Found> {

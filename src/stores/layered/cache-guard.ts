@@ -1,4 +1,4 @@
-import type { Store } from '../../store.ts'
+import type { Store, StoreReport } from '../../store.ts'
 import { StoreError } from '../store-error.ts'
 
 /** What a question to the cache comes to when the cache fails, or is being left alone. */
@@ -11,11 +11,11 @@ const PAUSE_MS = 1000
 export class CacheGuard {
   readonly #store: Store
   readonly #timeout: number
-  readonly #report: (error: Error, operation: string) => void
+  readonly #report: StoreReport
   #isOut = false
   #tryAgainAt = 0
 
-  constructor(store: Store, timeout: number, report: (error: Error, operation: string) => void) {
+  constructor(store: Store, timeout: number, report: StoreReport) {
     this.#store = store
     this.#timeout = timeout
     this.#report = report
@@ -37,7 +37,7 @@ export class CacheGuard {
         this.#isOut = true
         this.#tryAgainAt = performance.now() + PAUSE_MS
       }
-      this.#report(error as Error, operation)
+      this.#report(operation, error as Error)
       return NO_ANSWER
     }
   }
