@@ -12,8 +12,8 @@ export async function startMariadb(): Promise<TestServer> {
   return given ? serverAt(given, async () => {}) : startOwnMariadb()
 }
 
-/** Starts MariaDB in a folder of its own, to be stopped at will. */
-export async function startOwnMariadb(): Promise<TestServer> {
+/** Starts MariaDB in a folder of its own, to be stopped at will. What does not fit into `bufferPool` is read from disk. */
+export async function startOwnMariadb({ bufferPool = '64M' } = {}): Promise<TestServer> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-mariadb-'))
   const data = join(folder, 'data')
   const user = `--user=${userInfo().username}`
@@ -37,7 +37,7 @@ export async function startOwnMariadb(): Promise<TestServer> {
     `--socket=${join(folder, 'socket')}`,
     `--pid-file=${join(folder, 'pid')}`,
     '--innodb-flush-log-at-trx-commit=2',
-    '--innodb-buffer-pool-size=64M',
+    `--innodb-buffer-pool-size=${bufferPool}`,
     '--performance-schema=off',
   ]
   const server = await startServer('mariadbd', args, () => runOn(root, 'SELECT 1'))

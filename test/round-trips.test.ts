@@ -1,0 +1,92 @@
+/** What a request costs its store, counted on the wire between the two. */
+import { createSessions, type Sessions } from 'holdfast'
+import { openStore } from 'holdfast/stores'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { browser, SECRET } from './helpers/browser.ts'
+import { type RunningStore, serverStores } from './helpers/stores.ts'
+import { type Wire, wireTo } from './helpers/wire.ts'
+
+interface Data {
+  visits?: number
+  text?: string
+}
+
+describe.each(Object.keys(serverStores))('requests to %s', (name) => {
+  let server: RunningStore
+  let wire: Wire
+  let sessions: Sessions<Data>
+  const clock = { now: Date.now() }
+
+  beforeAll(async () => {
+    server = await serverStores[name as keyof typeof serverStores]()
+    wire = await wireTo(Number(/:(\d+)(?:\/|$)/.exec(server.url)![1]))
+    sessions = createSessions<Data>({
+      secret: SECRET,
+      store: openStore(server.url.replace(/:\d+(\/|$)/, `:${wire.port}$1`)),
+      clock: () => clock.now,
+      sweepEvery: false,
+    })
+    // The first ones connect, make what is missing, and prepare each statement on each connection.
+    for (let round = 0; round < 3; round++) {
+      const jars = Array.from({ length: 30 }, () => browser(sessions))
+      const all = (work: (jar: (typeof jars)[number]) => Promise<unknown>) => Promise.all(jars.map(work))
+      await all((jar) => jar.visit((session) => void (session.data.visits = 1)))
+      await all((jar) => jar.visit((session) => session.data.visits!++))
+      clock.now += 61_000
+      await all((jar) => jar.visit((session) => session.data.visits))
+      await all((jar) => jar.visit((session) => session.login('warm')))
+      await all((jar) => jar.visit((session) => session.data.visits!++))
+      await idle()
+    }
+    await idle()
+  }, 60_000)
+  afterAll(async () => {
+    await sessions?.close()
+    await wire?.close()
+    await server?.stop()
+  })
+
+  /** Until what goes on behind an answer has been done as well. */
+  const idle = () => new Promise((resume) => setTimeout(resume, 50))
+
+  async function tripsOf(work: () => Promise<unknown>): Promise<number> {
+    wire.reset()
+    await work()
+    await idle()
+    return wire.traffic().roundTrips
+  }
+
+  it('cost none without a cookie, none with a forged one', async () => {
+    expect(await tripsOf(() => browser(sessions).visit((session) => session.data.visits))).toBe(0)
+    const forged = 'A'.repeat(64)
+    expect(await tripsOf(() => browser(sessions, forged).visit((session) => session.data.visits))).toBe(0)
+  })
+
+  it('cost one to read, two to change, and one touch in each interval', async () => {
+    const jar = browser(sessions)
+    expect(await tripsOf(() => jar.visit((session) => void (session.data.text = 'x'.repeat(400))))).toBe(1)
+    for (let n = 0; n < 3; n++) {
+      expect(await tripsOf(() => jar.visit((session) => session.data.text))).toBe(1)
+      expect(await tripsOf(() => jar.visit((session) => void (session.data.visits = n)))).toBe(2)
+    }
+    clock.now += 61_000
+    expect(await tripsOf(() => jar.visit((session) => session.data.text))).toBe(2)
+    expect(await tripsOf(() => jar.visit((session) => session.data.text))).toBe(1)
+    clock.now += 30_000
+    expect(await tripsOf(() => jar.visit((session) => session.data.text))).toBe(1)
+  })
+
+  it('cost one where the handler looks at nothing', async () => {
+    const jar = browser(sessions)
+    await jar.visit((session) => void (session.data.visits = 1))
+    expect(await tripsOf(() => jar.visit(() => undefined))).toBe(1)
+  })
+
+  it('of a user cost as much', async () => {
+    const jar = browser(sessions)
+    await jar.visit((session) => session.login('ann'))
+    await jar.visit((session) => session.data.visits)
+    expect(await tripsOf(() => jar.visit((session) => session.userId))).toBe(1)
+    expect(await tripsOf(() => jar.visit((session) => void (session.data.visits = 7)))).toBe(2)
+  })
+})
