@@ -6,6 +6,7 @@ import {
   mysqlStore,
   type SqlStore,
   StoreError,
+  sqlStore,
 } from 'holdfast/stores/sql'
 import mariadb, { type Connection as MariadbConnection, type Pool as MariadbPool } from 'mariadb'
 import mariadbCallback from 'mariadb/callback'
@@ -200,6 +201,11 @@ describe('the table', () => {
       expect(() => mysqlStore(pool, { table: table as string })).toThrow(RangeError)
     },
   )
+
+  it('is in the database of the connection: there are no schemas', () => {
+    const executor = { dialect: 'mysql', run: async () => ({ rows: [], affected: 0 }) } as const
+    expect(() => sqlStore(executor, 'sessions', 'shop')).toThrow(/only PostgreSQL has schemas/)
+  })
 
   it.each(['order', 'Select', '_', 'x'.repeat(63)])('can be called %j', async (table) => {
     const store = open(pool, { table })

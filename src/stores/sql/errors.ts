@@ -55,7 +55,7 @@ const THERE: Record<Dialect, readonly string[]> = {
   sqlite: [],
   // XX000: "tuple concurrently updated", of two that make an index on one table.
   postgres: ['23505', '42P07', '42710', 'XX000'],
-  mysql: ['1062', '1050'],
+  mysql: ['1062'],
 }
 
 /** What can be done about an error, if it is a known one. */

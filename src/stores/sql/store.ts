@@ -48,11 +48,14 @@ export interface SqlResult {
  * @example
  * const store = sqlStore({ dialect: 'sqlite', run: async (sql, params) => ({ rows: [], affected: 0 }) }, 'sessions')
  *
- * @throws RangeError for a table or schema that is no plain name.
+ * @throws RangeError for a table or schema that is no plain name, and for a schema where the database has none.
  */
 export function sqlStore(executor: SqlExecutor, table: string, schema?: string): SqlStore {
   checkName('sqlStore', 'table', table, LONGEST_TABLE[executor.dialect])
   if (schema !== undefined) checkName('sqlStore', 'schema', schema, 63)
+  if (schema !== undefined && executor.dialect !== 'postgres') {
+    throw new RangeError('sqlStore: only PostgreSQL has schemas; elsewhere, connect to another database')
+  }
   return new SqlStore(executor, table, schema)
 }
 
