@@ -5,11 +5,14 @@ import { existsSync } from 'node:fs'
 
 const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
 
-/** By Debian package: a program that it brings, and the variable that names a server which is running already. */
+/**
+ * By Debian package: a program that it brings, and the variable that names a server which is running already. The others are
+ * killed, frozen and filled by the tests, which therefore start their own.
+ */
 const SERVERS = {
-  'redis-server': { program: 'redis-server', url: 'HOLDFAST_REDIS_URL' },
-  'redis-tools': { program: 'redis-cli', url: 'HOLDFAST_REDIS_URL' },
-  memcached: { program: 'memcached', url: 'HOLDFAST_MEMCACHED_URL' },
+  'redis-server': { program: 'redis-server' },
+  'redis-tools': { program: 'redis-cli' },
+  memcached: { program: 'memcached' },
   'mariadb-server': { program: 'mariadbd', url: 'HOLDFAST_MYSQL_URL' },
   postgresql: { folder: '/usr/lib/postgresql', url: 'HOLDFAST_POSTGRES_URL' },
   pgbouncer: { program: 'pgbouncer', url: 'HOLDFAST_PGBOUNCER_URL' },
@@ -25,8 +28,9 @@ if (missing.length > 0) {
     process.env.HOLDFAST_INSTALL !== '0' && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')
   if (mayInstall) install(packages)
   else {
-    const urls = [...new Set(missing.map(([, { url }]) => url))].join(', ')
-    console.error(`Tests need servers: install ${packages.join(' ')}, or name running ones in ${urls}.`)
+    const urls = missing.flatMap(([, { url }]) => url ?? [])
+    const orName = urls.length > 0 ? `, or name running ones in ${urls.join(', ')}` : ''
+    console.error(`Tests need servers: install ${packages.join(' ')}${orName}.`)
   }
 }
 
