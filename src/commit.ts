@@ -129,7 +129,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const kept: Kept = { rev: nextRev('0.'), record, data: sent, lastSeen: now }
     checkFlashes(record)
     const expires = expiry(record, now, lifetime)
-    const carried = vault.carry && (await carry(visit, kept, expires))
+    const carried = vault.carry && (await carry(visit, kept, expires, visit.id!))
     visit.unresolved = { rev: kept.rev, sent, record, operations }
     const isCreated = await vault.create(handle, kept, expires)
     visit.unresolved = undefined
@@ -194,7 +194,9 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       const next = successor(current, record, sent ?? current.data, visit, now)
       checkFlashes(record)
       const expires = expiry(record, next.lastSeen, lifetime)
-      const carried = vault.carry && (await carry(visit, next, expires))
+      // A login there gets an id of its own: what was carried before, and may come back, is not of this login.
+      const id = vault.carry && loginOf(visit) ? newId() : visit.id
+      const carried = vault.carry && (await carry(visit, next, expires, id!))
       visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations }
       lane.latest = undefined
       const result = await vault.update(handleOf(visit), next, expires, current.rev)
@@ -202,10 +204,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       if (result === 'ok') {
         lane.latest = next
         change?.done()
-        if (carried) {
-          visit.carried = carried
-          visit.cookie = 'send'
-        }
+        if (carried) await takeAlong(visit, carried, id!)
         committed(visit, next, sent ?? visit.base, operations)
         announce(visit, current.record, record, operations)
         return true
@@ -221,9 +220,10 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   /** What the client's cookie is to carry. @throws HeadersSentError when it is too late for that, DataError when it is too much */
-  async function carry(visit: Visit, kept: Kept, expires: number): Promise<Carried> {
+  async function carry(visit: Visit, kept: Kept, expires: number, id: string): Promise<Carried> {
     if (visit.answered) throw tooLate('save')
-    const carried = await vault.carry!(handleOf(visit), kept, expires, visit.carried)
+    const before = id === visit.id ? visit.carried : undefined
+    const carried = await vault.carry!(keyOf(id), kept, expires, before)
     const { name, attributes } = settings.cookie
     const value = `${'-'.repeat(TOKEN_LENGTH)}${CARRIES}${carried.text}`
     const maxAge = cookieMaxAge(kept.record, clock(), lifetime)
@@ -237,6 +237,15 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       `the cookie would take ${bytes} bytes, over the ${LARGEST_COOKIE} that browsers keep: ` +
         'keep less in the session, or keep sessions on the server',
     )
+  }
+
+  async function takeAlong(visit: Visit, carried: Carried, id: string): Promise<void> {
+    const before = visit.id === id || visit.kept?.record.user === undefined ? undefined : handleOf(visit)
+    visit.id = id
+    visit.handle = keyOf(id)
+    visit.carried = carried
+    visit.cookie = 'send'
+    if (before !== undefined) await vault.destroy(before, clock() + QUIET_TIME)
   }
 
   /** What the store holds now; `gone` also when it has expired. */
@@ -401,7 +410,8 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       // Since it was opened, somebody may have logged in: that session is not the one which this token names.
       const current = await reloaded(visit, now)
       if (current !== 'gone' && isOwn(visit.generation, current.record)) {
-        await vault.destroy(handle, now + QUIET_TIME)
+        const isEnded = await vault.destroy(handle, now + QUIET_TIME)
+        if (!isEnded && vault.carry && visit.answered) throw tooLate('log out')
         events.emit('logout', { handle, userId: current.record.user })
       }
     } else if (visit.unresolved) {

@@ -188,6 +188,8 @@ export class HeldSession<Data extends object> implements Session<Data> {
       const visit = this.#loaded()
       if (visit.record.stamp === this.#parts.stampOf(value)) return true
       await this.#parts.committer.end(visit)
+      // Nothing else would keep the client from coming back with what it carries.
+      if (this.#parts.core.vault.carry) visit.cookie = 'clear'
       return false
     })
   }

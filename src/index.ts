@@ -44,6 +44,6 @@ export type {
   UpdateResult,
   WriteOptions,
 } from './store.ts'
-export { isTombstone, NEVER } from './store.ts'
+export { isTombstone, NEVER, UnsupportedError } from './store.ts'
 export { memoryStore } from './stores/memory.ts'
 export { StoreError } from './stores/store-error.ts'

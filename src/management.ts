@@ -5,6 +5,7 @@ import type { Duration } from './duration.ts'
 import { duration } from './duration.ts'
 import { expiry } from './lifetime.ts'
 import type { SessionRecord } from './record.ts'
+import { UnsupportedError } from './store.ts'
 import type { Kept } from './vault.ts'
 
 /** A session as seen from outside: for lists of devices, dashboards and jobs. */
@@ -160,6 +161,11 @@ export function createManagement({ settings, vault, events, background }: Core):
   }
 
   async function isOf(handle: string, userId: string): Promise<boolean> {
+    if (vault.carry) {
+      throw new UnsupportedError(
+        'revoke: sessions travel with their clients, so whose one is cannot be looked up; pass { handle } or { userId } alone',
+      )
+    }
     const kept = await vault.load(handle)
     return kept !== undefined && kept !== 'destroyed' && kept.record.user === userId
   }

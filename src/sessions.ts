@@ -140,7 +140,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
         throw error
       },
     )
-    const opened = new Opened<Data>(opening)
+    const opened = new Opened<Data>(source, opening)
     carriers.set(source, opened)
     return opening
   }
@@ -198,11 +198,17 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
 
 /** What a request carries. It shows nothing of itself: whoever logs a request does not mean the session. */
 class Opened<Data extends object> {
+  readonly #request: object
   readonly #opening: Promise<Session<Data>>
   #session: Session<Data> | undefined
 
-  constructor(opening: Promise<Session<Data>>) {
+  constructor(request: object, opening: Promise<Session<Data>>) {
+    this.#request = request
     this.#opening = opening
+  }
+
+  isOf(request: object): boolean {
+    return this.#request === request
   }
 
   get opening(): Promise<Session<Data>> {

@@ -117,6 +117,11 @@ export interface WriteOptions {
   readonly durable?: boolean
 }
 
+/** Thrown for what a store cannot do at all, and another could: no outage, and no use in trying again. */
+export class UnsupportedError extends Error {
+  override readonly name = 'UnsupportedError'
+}
+
 /** An `expires` for sessions that do not expire: the last moment that a JavaScript `Date` can name. */
 export const NEVER = 8.64e15
 

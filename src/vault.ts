@@ -11,7 +11,7 @@ import type {
   UpdateResult,
   WriteOptions,
 } from './store.ts'
-import { isTombstone } from './store.ts'
+import { isTombstone, UnsupportedError } from './store.ts'
 
 /** A committed state of a session, as the core sees it. */
 export interface Kept {
@@ -137,7 +137,7 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
   ): Promise<Carried> {
     const record = pack(handle, kept, expires)
     const opened = before && openCarried(handle, before)
-    const text = await attempt('carry', () => store.carry!(prefix + handle, record, opened))
+    const text = await attempt('carry', () => store.carry!(prefix + handle, record, opened), false)
     const { generation } = kept.record
     return { text: cookieSeal.seal(text, boundToToken(handle, generation)), generation }
   }
@@ -153,6 +153,7 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
     try {
       return await work()
     } catch (cause) {
+      if (cause instanceof UnsupportedError) throw cause
       throw failure(operation, cause, writes)
     }
   }

@@ -6,7 +6,7 @@ import { expect, it } from 'vitest'
 
 /** Small is a feature. Raise the budget only for what an application would miss. */
 const BUDGET = {
-  index: 22_500,
+  index: 23_000,
   'frameworks/express': 4_500,
   'frameworks/web': 1_500,
   'stores/sql/index': 10_000,

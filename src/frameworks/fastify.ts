@@ -73,16 +73,26 @@ function plugin<Data extends object>(
       else reply.raw.once('close', () => sessions.closed(session))
       next(null, payload)
     }
-    const fail = (error: unknown) => {
+    /** The answer is an error in its place. A cookie that was due already leaves with that one. */
+    const fail = (error: unknown, answer?: Answer) => {
       failed.add(request)
       for (const name of Object.keys(reply.getHeaders())) reply.removeHeader(name)
+      if (answer) applyHeaders(new ReplyHeaders(reply), answer.headers)
       next(error as Error)
+    }
+    // Fastify writes the headers in `next`, and Node may refuse one of the application's.
+    const deliver = (answer: Answer) => {
+      try {
+        pass(answer)
+      } catch (error) {
+        fail(error, answer)
+      }
     }
     try {
       const status = reply.statusCode
       const answer = sessions.commit(session, failed.has(request) ? { status, discard: true } : { status })
-      if (answer instanceof Promise) answer.then(pass, fail)
-      else pass(answer)
+      if (answer instanceof Promise) answer.then(deliver, fail)
+      else deliver(answer)
     } catch (error) {
       fail(error)
     }

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type {
   LoadOptions,
   SessionIndex,
@@ -7,13 +8,13 @@ import type {
   UpdateResult,
   WriteOptions,
 } from '../store.ts'
-import { isTombstone } from '../store.ts'
-import { StoreError } from './store-error.ts'
+import { isTombstone, UnsupportedError } from '../store.ts'
 
 export interface CookieStoreOptions {
   /**
-   * A small store on the server, with which sessions of users can be ended: it keeps what has been ended, and one number for each user
-   * who ever ended all sessions. Each request of a logged-in user then reads it twice, at once; without it nothing is read.
+   * A small store on the server, with which sessions can be ended: it keeps what has been ended, and one number for each user who ever
+   * ended all sessions. Each request with a session then reads it, once for a visitor and twice, at once, for a user; without it
+   * nothing is read. It stays open when the manager is closed.
    */
   readonly revocations?: Store
   /**
@@ -26,7 +27,7 @@ export interface CookieStoreOptions {
 /**
  * Keeps sessions in the browser and nothing on the server. **It cannot revoke**: a copy of the cookie works until it expires, also after
  * logout. **It cannot compare and set**: of two parallel requests the answer that arrives last wins, with all its data. It cannot list.
- * With `revocations`, logout, a revocation by handle and `revoke({ userId })` hold for logged-in users; the rest stays as it is.
+ * With `revocations`, logout, revocation by handle and `revoke({ userId })` hold; the rest stays as it is. A login gives the session another handle.
  *
  * The cookie is sealed (AES-256-GCM, a key of its own for each value, by the manager's secrets), bound to its session and its token. All
  * of it must fit into 4096 bytes, which leaves about 2,700 for data: more is a `DataError` at the commit. It is sent again whenever the session
@@ -55,6 +56,7 @@ class CookieStore implements Store {
   /** Present with `revocations`. It ends sessions, and lists none. */
   readonly users?: SessionIndex
   readonly sweep?: NonNullable<Store['sweep']>
+  readonly reportTo?: NonNullable<Store['reportTo']>
 
   readonly #revocations: Store | undefined
   readonly #rememberFor: number
@@ -68,9 +70,13 @@ class CookieStore implements Store {
     this.#revocations = revocations
     this.#rememberFor = rememberFor
     if (revocations?.sweep) this.sweep = revocations.sweep.bind(revocations)
+    if (revocations?.reportTo) this.reportTo = revocations.reportTo.bind(revocations)
     if (revocations) {
       this.users = {
-        list: () => Promise.reject(new StoreError('cookie', 'users.list', 'sessions are with their clients')),
+        list: () =>
+          Promise.reject(
+            new UnsupportedError('the cookie store cannot list: sessions are with their clients'),
+          ),
         destroy: (user, _until, { except, ...write } = {}) => this.#raiseEpoch(user, except, write),
       }
     }
@@ -79,12 +85,13 @@ class CookieStore implements Store {
   async load(key: string, options: LoadOptions = {}): Promise<StoredRecord | Tombstone | undefined> {
     if (options.carried === undefined) return undefined
     const { record, epoch } = parse(options.carried)
-    if (record.user === undefined || this.#revocations === undefined) return record
+    if (this.#revocations === undefined) return record
     const [ended, now] = await Promise.all([
       this.#revocations.load(endedKey(key), { fresh: options.fresh ?? false }),
-      this.#epochOf(record.user),
+      record.user === undefined ? NO_EPOCH : this.#epochOf(record.user),
     ])
-    if (isTombstone(ended)) return ended
+    // It is remembered far longer than the browser is to be kept waiting for its next cookie.
+    if (isTombstone(ended)) return { destroyedUntil: ended.destroyedUntil - this.#rememberFor }
     // Whether it was a moment or a year ago, nobody knows: to the core it is a session that never was.
     return epoch < now.epoch && now.spared !== key ? undefined : record
   }
@@ -113,15 +120,11 @@ class CookieStore implements Store {
 
   async destroy(key: string, until: number, options?: WriteOptions): Promise<boolean> {
     const store = this.#revocations
-    if (store === undefined) return true
+    if (store === undefined) return false
     const now = Date.now()
-    const expires = Math.max(until, now + this.#rememberFor)
+    const expires = until + this.#rememberFor
     await store.create(endedKey(key), { rev: '1', text: '', lastSeen: now, expires })
     return store.destroy(endedKey(key), expires, options)
-  }
-
-  async close(): Promise<void> {
-    await this.#revocations?.close?.()
   }
 
   async #epochAtLogin(user: string | undefined): Promise<number> {
@@ -132,7 +135,7 @@ class CookieStore implements Store {
 
   async #epochOf(user: string): Promise<Epoch> {
     const found = await this.#revocations?.load(epochKey(user), { fresh: true })
-    return found === undefined || isTombstone(found) ? { epoch: 0 } : JSON.parse(found.text)
+    return found === undefined || isTombstone(found) ? NO_EPOCH : JSON.parse(found.text)
   }
 
   /** Ends all sessions of a user that began before, but for one. How many there are, nobody knows: one, for all of them. */
@@ -142,8 +145,9 @@ class CookieStore implements Store {
     for (;;) {
       const found = await store.load(key, { fresh: true })
       const known = found === undefined || isTombstone(found) ? undefined : found
-      const { epoch } = known ? (JSON.parse(known.text) as Epoch) : { epoch: 0 }
-      const next: Epoch = { epoch: epoch + 1, ...(spared !== undefined && { spared }) }
+      const { epoch } = known ? (JSON.parse(known.text) as Epoch) : NO_EPOCH
+      // Later than any that has been forgotten.
+      const next: Epoch = { epoch: Math.max(epoch + 1, Date.now()), ...(spared !== undefined && { spared }) }
       const now = Date.now()
       const record: StoredRecord = {
         rev: String(next.epoch),
@@ -164,6 +168,8 @@ interface Epoch {
   /** The session that the last raise left alone. */
   readonly spared?: string
 }
+
+const NO_EPOCH: Epoch = { epoch: 0 }
 
 type Fields = [
   rev: string,
@@ -193,6 +199,7 @@ function endedKey(key: string): string {
   return `ended:${key}`
 }
 
+/** Hashed, since a name may be longer than a key, and of any characters. */
 function epochKey(user: string): string {
-  return `epoch:${user}`
+  return `epoch:${hash('sha256', user, 'base64url')}`
 }
