@@ -4,9 +4,10 @@
  */
 import { Cluster } from 'ioredis'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type Client, client } from './helpers/client.ts'
+import { client } from './helpers/client.ts'
 import { type Processes, startProcesses } from './helpers/processes.ts'
 import { type RunningStore, sharedStores } from './helpers/stores.ts'
+import { Visitor } from './helpers/visitor.ts'
 
 const MINUTES = Number(process.env.HOLDFAST_MINUTES ?? 1)
 const VISITORS = 60
@@ -23,69 +24,8 @@ afterAll(async () => {
   await cluster?.stop()
 })
 
-/** One person with a browser, who knows what the site must know of them. */
-class Visitor {
-  readonly #name: string
-  #browser = client(processes.anyUrl())
-  #visits = 0
-  #isLoggedIn = false
-  /** Cookies of sessions that have been ended. */
-  readonly dead: string[] = []
-  requests = 0
-
-  constructor(name: string) {
-    this.#name = name
-  }
-
-  async act(): Promise<void> {
-    const dice = Math.random()
-    if (dice < 0.05) await this.#login()
-    else if (dice < 0.1) await this.logout()
-    else if (dice < 0.4) await this.#write()
-    else await this.check()
-  }
-
-  async #login(): Promise<void> {
-    await this.#ask(`/login?user=${this.#name}`)
-    this.#isLoggedIn = true
-  }
-
-  async logout(): Promise<void> {
-    const { cookie } = this.#browser
-    await this.#ask('/leave')
-    if (cookie !== undefined && this.#browser.cookie === undefined) this.dead.push(cookie)
-    this.#visits = 0
-    this.#isLoggedIn = false
-    this.#browser.cookie = undefined
-  }
-
-  /** The first alone, since it may start the session; then three at once, by three processes. */
-  async #write(): Promise<void> {
-    await this.#ask('/update')
-    await Promise.all([1, 2, 3].map(() => this.#ask('/update')))
-    this.#visits += 4
-  }
-
-  async check(): Promise<void> {
-    const { visits = 0 } = JSON.parse(await this.#ask('/data'))
-    expect(visits, `visits of ${this.#name}`).toBe(this.#visits)
-    expect(await this.#ask('/me')).toBe(this.#isLoggedIn ? this.#name : 'nobody')
-  }
-
-  /** To one of the processes, with this browser's cookie. */
-  async #ask(path: string): Promise<string> {
-    const there: Client = client(processes.anyUrl(), this.#browser.cookie)
-    const { status, text } = await there.get(path)
-    expect([path, status, text.slice(0, 200)]).toEqual([path, 200, expect.anything()])
-    // An answer without a cookie says nothing about the one that the browser has.
-    if (there.setCookies.length > 0) this.#browser.cookie = there.cookie
-    this.requests++
-    return text
-  }
-}
-
 it(`loses no write, revives no session and leaks no key in ${MINUTES} min of mixed load`, async () => {
-  const visitors = Array.from({ length: VISITORS }, (_, n) => new Visitor(`visitor-${n}`))
+  const visitors = Array.from({ length: VISITORS }, (_, n) => new Visitor(`visitor-${n}`, processes.anyUrl))
   const until = performance.now() + MINUTES * 60_000
   const run = (end: number) =>
     Promise.all(

@@ -4,6 +4,7 @@ import { fileStore } from './file.ts'
 import { layeredStore } from './layered.ts'
 import { memcachedStore } from './memcached/index.ts'
 import { memoryStore } from './memory.ts'
+import { migratingStore } from './migrating.ts'
 import { redisStore } from './redis/index.ts'
 import { mysqlStore, postgresStore, sqliteStore } from './sql/index.ts'
 
@@ -20,6 +21,7 @@ import { mysqlStore, postgresStore, sqliteStore } from './sql/index.ts'
  * | `postgres://`, `postgresql://` | `postgresStore(url)` |
  * | `mysql://`, `mariadb://` | `mysqlStore(url)` |
  * | `layered:?cache=…&database=…` | `layeredStore(…)`, both URLs percent-encoded |
+ * | `migrating:?from=…&to=…` | `migratingStore(…)`, likewise; `&moves=false` for the first of two deployments |
  * | `cookie:` | `cookieStore()` |
  *
  * `?table=` (and for PostgreSQL `?schema=`) and `?prefix=` are passed to stores that have such an option. What else a database's URL carries is its
@@ -71,17 +73,29 @@ const OPENERS: Readonly<Record<string, (url: string) => Store>> = {
   mysql,
   mariadb: mysql,
   layered,
+  migrating,
   cookie: () => cookieStore(),
 }
 
 function layered(url: string): Store {
-  const parts = new URLSearchParams(url.slice(url.indexOf('?') + 1))
-  const open = (name: string) => {
-    const part = parts.get(name)
-    if (part) return openStore(part)
-    throw new TypeError(`openStore: a layered URL is layered:?cache=…&database=…, and this has no ${name}`)
-  }
-  return layeredStore({ cache: open('cache'), database: open('database') })
+  return layeredStore({ cache: openPart(url, 'cache'), database: openPart(url, 'database') })
+}
+
+function migrating(url: string): Store {
+  const moves = partsOf(url).get('moves') !== 'false'
+  return migratingStore({ from: openPart(url, 'from'), to: openPart(url, 'to'), moves })
+}
+
+function partsOf(url: string): URLSearchParams {
+  return new URLSearchParams(url.slice(url.indexOf('?') + 1))
+}
+
+function openPart(url: string, name: string): Store {
+  const part = partsOf(url).get(name)
+  if (part) return openStore(part)
+  throw new TypeError(
+    `openStore: this URL has no ${name}; it must be like layered:?cache=…&database=… or migrating:?from=…&to=…, both percent-encoded`,
+  )
 }
 
 /** `file:./a`, and as other programs write it, `file:///srv/a` or `sqlite:///srv/a`. */
