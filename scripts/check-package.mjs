@@ -41,10 +41,16 @@ try {
     const second = await handle(new Request('https://example.org/', { headers: { cookie } }))
     assert.equal(await second.text(), '2')
     await sessions.close()
+
+    const { openStore } = await import('holdfast/stores')
+    const urls = { 'redis://127.0.0.1': 'ioredis', 'postgres://127.0.0.1/a': 'pg', 'mysql://127.0.0.1/a': 'mysql2' }
+    for (const [url, driver] of Object.entries(urls)) {
+      await assert.rejects(async () => openStore(url).load('k'), new RegExp('npm install ' + driver))
+    }
     `,
   )
   run('node', ['try.js'], work)
-  console.log('installed without any optional peer, and counts visits')
+  console.log('installed without any optional peer: counts visits, and says how to install a driver')
 } finally {
   rmSync(work, { recursive: true, force: true })
 }

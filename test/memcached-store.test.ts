@@ -765,7 +765,7 @@ describe('closing', () => {
     const script = join(root, 'script.mjs')
     writeFileSync(
       script,
-      `import { memcachedStore } from ${JSON.stringify(new URL('holdfast/stores/memcached', import.meta.url))}
+      `import { memcachedStore } from ${JSON.stringify(new URL('../src/stores/memcached/index.ts', import.meta.url))}
       const store = memcachedStore(process.argv[2], { prefix: 'script:' })
       await store.create('k', { rev: '1', text: '', lastSeen: 0, expires: Date.now() + 60000 })
       console.log((await store.load('k')).rev, performance.now())
