@@ -1,0 +1,110 @@
+import { randomBytes } from 'node:crypto'
+import { NEVER, type StoredRecord, type Tombstone } from '../../store.ts'
+
+/*
+ * What is kept under a key, readable in redis-cli:
+ *
+ *   0001766509321464 0001766595721464 12.k3Jx index=0001766682121464.q8Zr1Lb0 user=id:ada sid=op:7 ⏎ text
+ *   last seen        expires          revision
+ *   destroyed 0001766509321464
+ *
+ * `index`, `user` and `sid` (the external id) are there only if the record has an owner: a user or an external id. Times have 16
+ * digits, so that they compare as text and are moved in place. Spaces, controls and `%` in the other fields are percent-encoded.
+ *
+ * `index` says how the record is indexed: `q8Zr1Lb0 key` is its entry in the sorted sets of its user and external id, and
+ * the time is the score of that entry, beyond `expires`, so that a touch need not move it each time. Whoever indexes a record
+ * draws a new name for the entry, and so can remove its own without ever removing the one that a concurrent writer relies on.
+ */
+
+export type Owner = Pick<StoredRecord, 'user' | 'externalId'>
+
+const TOMBSTONE = 'destroyed '
+/** How long an entry may outlive its record, at the most. */
+const MOST_SLACK_MS = 30 * 86_400_000
+
+export function formatValue(record: StoredRecord, index = ''): string {
+  requireWellFormed(record.text, 'text')
+  const { rev, text, lastSeen, expires } = record
+  return `${formatTime(lastSeen)} ${formatTime(expires)} ${encode(rev)}${index}${formatOwner(record)}\n${text}`
+}
+
+/** Nothing if it is no value of ours. */
+export function parseValue(value: string): StoredRecord | Tombstone | undefined {
+  if (value.startsWith(TOMBSTONE)) return { destroyedUntil: Number(value.slice(TOMBSTONE.length)) }
+  const newline = value.indexOf('\n')
+  const [lastSeen = '', expires = '', rev, ...fields] = value.slice(0, Math.max(newline, 0)).split(' ')
+  if (rev === undefined || lastSeen.length !== 16 || expires.length !== 16) return undefined
+  return {
+    rev: decode(rev),
+    text: value.slice(newline + 1),
+    ...parseFields(fields),
+    lastSeen: Number(lastSeen),
+    expires: Number(expires),
+  }
+}
+
+export function formatTime(time: number): string {
+  return String(time).padStart(16, '0')
+}
+
+export function encode(text: string): string {
+  // Whatever is not plain: the fields of a value are separated by spaces, and its text by a newline.
+  return text.replace(/[^!-$&-~\u0080-\uffff]/g, encodeURIComponent)
+}
+
+/** How an owner is written in a value: ` user=id:ada sid=op:7`. Empty if there is none. */
+export function formatOwner({ user, externalId }: Owner): string {
+  if (user === undefined && externalId === undefined) return ''
+  return formatUser(user) + formatExternalId(externalId)
+}
+
+export function formatUser(user: string | undefined): string {
+  return user === undefined ? '' : ` user=${encode(requireWellFormed(user, 'user'))}`
+}
+
+export function formatExternalId(externalId: string | undefined): string {
+  return externalId === undefined ? '' : ` sid=${encode(requireWellFormed(externalId, 'external id'))}`
+}
+
+/** How a record is to be indexed whose times are these, under a new name. */
+export function newIndex({ lastSeen, expires }: Pick<StoredRecord, 'lastSeen' | 'expires'>): string {
+  const slack = Math.min(Math.max(expires - lastSeen, 0), MOST_SLACK_MS)
+  const score = Math.min(expires + slack, NEVER)
+  return ` index=${formatTime(score)}.${randomBytes(6).toString('base64url')}`
+}
+
+/** The entry that ` index=…` names. */
+export function entryOf(index: string, key: string): { readonly score: string; readonly entry: string } {
+  const [score = '', name = ''] = index.slice(' index='.length).split('.')
+  return { score: String(Number(score)), entry: `${name} ${key}` }
+}
+
+export function keyOfEntry(entry: string): string {
+  return entry.slice(entry.indexOf(' ') + 1)
+}
+
+/** Takes ` index=… user=… sid=…` apart. */
+export function parseIndexed(indexed: string): { readonly index: string; readonly owner: Owner } {
+  const [index = '', ...fields] = indexed.slice(1).split(' ')
+  return { index: ` ${index}`, owner: parseFields(fields) }
+}
+
+export function parseFields(fields: readonly string[]): Owner {
+  const owner: { user?: string; externalId?: string } = {}
+  for (const field of fields) {
+    if (field.startsWith('user=')) owner.user = decode(field.slice('user='.length))
+    else if (field.startsWith('sid=')) owner.externalId = decode(field.slice('sid='.length))
+  }
+  return owner
+}
+
+function decode(text: string): string {
+  return text.includes('%') ? text.replace(/%[0-9A-F]{2}/g, decodeURIComponent) : text
+}
+
+/** UTF-8 has no half of a surrogate pair: what came back would not be what was passed. */
+function requireWellFormed(text: string, what: string): string {
+  if (!text.isWellFormed())
+    throw new RangeError(`the ${what} holds half of a surrogate pair, which is not text`)
+  return text
+}
