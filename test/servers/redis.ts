@@ -47,7 +47,19 @@ export async function startRedis(...args: string[]): Promise<RedisServer> {
   const start = () =>
     startServer(
       'redis-server',
-      ['--bind', '127.0.0.1', '--port', String(port), '--dir', folder, '--save', '', ...args],
+      [
+        '--bind',
+        '127.0.0.1',
+        '--port',
+        String(port),
+        '--dir',
+        folder,
+        '--save',
+        '',
+        '--repl-diskless-sync-delay',
+        '0',
+        ...args,
+      ],
       async () => (await cli('PING')) === 'PONG',
     )
   let server: ServerProcess = await start()

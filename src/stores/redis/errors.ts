@@ -23,7 +23,7 @@ const KNOWN: readonly (readonly [RegExp, string | ((prefix: string) => string)])
     /NOPERM/,
     (prefix) =>
       `The user needs: ~${prefix}:* ~${prefix}@* ~${prefix}#* +get +set +del +persist +setrange +pexpireat +zadd +zrem +zremrangebyscore +zrange ` +
-      '+eval +evalsha +time +scan, and +wait for durable writes.',
+      '+eval +evalsha +time +scan +info, and +wait for durable writes.',
   ],
   [
     /DB index is out of range|invalid DB index|SELECT is not allowed/i,

@@ -17,7 +17,7 @@ local function split(value)
   local newline = string.find(value, '\\n', 1, true) or error('FOREIGN')
   local times, rev, rest = string.match(string.sub(value, 1, newline - 1), '^(%d+ %d+ )([^ ]+)(.*)$')
   if not rev then error('FOREIGN') end
-  local index, owner = string.match(rest, '^( index=[^ ]+)(.*)$')
+  local index, owner = string.match(rest, '^( @[^ ]+)(.*)$')
   return times, rev, index or '', owner or rest, string.sub(value, newline)
 end
 local function expiry(time)
@@ -26,6 +26,9 @@ end
 local function keep(value, expires)
   if expires == '8640000000000000' then return redis.call('SET', KEYS[1], value) end
   return redis.call('SET', KEYS[1], value, 'PXAT', expiry(expires))
+end
+local function reaches(index, expires)
+  return tonumber(string.match(index, '[^.]+$'), 36) >= tonumber(expires)
 end
 local function later(one, other)
   if one > other then return one end
@@ -47,7 +50,7 @@ local times, nextRev, _, nextOwner, text = split(ARGV[1])
 local nextIndex = ARGV[3] or ''
 local expires = string.sub(times, 18, 33)
 if nextOwner ~= '' and nextIndex == '' then
-  if owner ~= nextOwner or string.sub(index, 8, 23) < expires then return 'index' end
+  if owner ~= nextOwner or not reaches(index, expires) then return 'index' end
   nextIndex = index
 end
 keep(times .. nextRev .. nextIndex .. nextOwner .. text, expires)
@@ -61,21 +64,21 @@ return 'ok'
  */
 export const TOUCH = script(`${HELPERS}
 if not old then return false end
-local times, rev, index, owner = split(old)
+local times, rev, index, owner, text = split(old)
 local seen = later(ARGV[1], string.sub(times, 1, 16))
 local expires = later(ARGV[2], string.sub(times, 18, 33))
 local head = seen .. ' ' .. expires .. ' '
 if head == times then return 'ok' end
-local replaced = ''
-if owner ~= '' and string.sub(index, 8, 23) < expires then
+if owner ~= '' and not reaches(index, expires) then
   if ARGV[4] ~= owner then return 'index' .. owner end
-  replaced = index .. owner
-  head = head .. rev .. ARGV[3]
+  redis.call('PERSIST', KEYS[1])
+  keep(head .. rev .. ARGV[3] .. owner .. text, expires)
+  return 'ok' .. index .. owner
 end
 redis.call('PERSIST', KEYS[1])
 redis.call('SETRANGE', KEYS[1], 0, head)
 if expires ~= '8640000000000000' then redis.call('PEXPIREAT', KEYS[1], expiry(expires)) end
-return 'ok' .. replaced
+return 'ok'
 `)
 
 /** ARGV: until, and the owner that it must have, if any. Answers nothing if there is no such record, or its index and owner. */
@@ -91,9 +94,13 @@ return index .. owner
 /** A read that no client sends to a replica. */
 export const LOAD_FRESH = script(`return redis.call('GET', KEYS[1])`)
 
-/** Of an index. ARGV: the score of an entry to add and the entry; or nothing and entries to remove. Prunes it, and sets its expiry. */
+/**
+ * Of an index. ARGV: the score of an entry to add, the entry, and anything more if it is to be added to a full server as well;
+ * or nothing and entries to remove. Prunes the index, and sets its expiry.
+ */
 export const INDEX = script(`
 if ARGV[1] ~= '' then
+  if ARGV[3] then redis.call('PERSIST', KEYS[1]) end
   redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
 else
   for i = 2, #ARGV do redis.call('ZREM', KEYS[1], ARGV[i]) end

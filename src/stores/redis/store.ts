@@ -121,7 +121,7 @@ export class RedisStore implements Store {
         }
         owner = text.slice('index'.length)
         index = newIndex({ lastSeen, expires })
-        await this.#addToIndexes(key, ownerOf(owner), index)
+        await this.#addToIndexes(key, ownerOf(owner), index, 'even if full')
       }
     })
   }
@@ -225,9 +225,11 @@ export class RedisStore implements Store {
   }
 
   /** Before the record is written: an entry without a record does no harm, but a record without one could not be revoked. */
-  async #addToIndexes(key: string, owner: Owner, index: string): Promise<void> {
+  async #addToIndexes(key: string, owner: Owner, index: string, ...evenIfFull: string[]): Promise<void> {
     const { score, entry } = entryOf(index, key)
-    await Promise.all(this.#indexKeys(owner).map((indexKey) => this.#script(INDEX, indexKey, [score, entry])))
+    await Promise.all(
+      this.#indexKeys(owner).map((indexKey) => this.#script(INDEX, indexKey, [score, entry, ...evenIfFull])),
+    )
   }
 
   async #removeFromIndexes(
@@ -243,7 +245,7 @@ export class RedisStore implements Store {
     await inBatches([...entries], ([indexKey, each]) => this.#script(INDEX, indexKey, ['', ...each]))
   }
 
-  /** `ok index=… user=…`, as the scripts answer, names what no longer holds. */
+  /** `ok @… user=…`, as the scripts answer, names what no longer holds. */
   async #removeReplaced(key: string, answer: string): Promise<void> {
     if (answer === 'ok') return
     const { index, owner } = parseIndexed(answer.slice('ok'.length))

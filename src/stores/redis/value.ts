@@ -4,15 +4,15 @@ import { NEVER, type StoredRecord, type Tombstone } from '../../store.ts'
 /*
  * What is kept under a key, readable in redis-cli:
  *
- *   0001766509321464 0001766595721464 12.k3Jx index=0001766682121464.q8Zr1Lb0 user=id:ada sid=op:7 ⏎ text
- *   last seen        expires          revision
+ *   0001766509321464 0001766595721464 12.k3Jx @q8Zr1Lb0.mjhy9qjs user=id:ada sid=op:7 ⏎ text
+ *   last seen        expires          revision  index
  *   destroyed 0001766509321464
  *
- * `index`, `user` and `sid` (the external id) are there only if the record has an owner: a user or an external id. Times have 16
- * digits, so that they compare as text and are moved in place. Spaces, controls and `%` in the other fields are percent-encoded.
+ * The last three are there only if the record has an owner: a user or an external id (`sid`). Times have 16 digits, so that they
+ * compare as text and are moved in place. Spaces, controls and `%` in the other fields are percent-encoded.
  *
- * `index` says how the record is indexed: `q8Zr1Lb0 key` is its entry in the sorted sets of its user and external id, and
- * the time is the score of that entry, beyond `expires`, so that a touch need not move it each time. Whoever indexes a record
+ * The index says how the record is indexed: `q8Zr1Lb0 key` is its entry in the sorted sets of its user and external id, and
+ * the time (to the base of 36) is the score of that entry, beyond `expires`, so that a touch need not move it each time. Whoever indexes a record
  * draws a new name for the entry, and so can remove its own without ever removing the one that a concurrent writer relies on.
  */
 
@@ -70,20 +70,20 @@ export function formatExternalId(externalId: string | undefined): string {
 export function newIndex({ lastSeen, expires }: Pick<StoredRecord, 'lastSeen' | 'expires'>): string {
   const slack = Math.min(Math.max(expires - lastSeen, 0), MOST_SLACK_MS)
   const score = Math.min(expires + slack, NEVER)
-  return ` index=${formatTime(score)}.${randomBytes(6).toString('base64url')}`
+  return ` @${randomBytes(6).toString('base64url')}.${score.toString(36)}`
 }
 
-/** The entry that ` index=…` names. */
+/** The entry that ` @…` names. */
 export function entryOf(index: string, key: string): { readonly score: string; readonly entry: string } {
-  const [score = '', name = ''] = index.slice(' index='.length).split('.')
-  return { score: String(Number(score)), entry: `${name} ${key}` }
+  const [name = '', score = ''] = index.slice(' @'.length).split('.')
+  return { score: String(Number.parseInt(score, 36)), entry: `${name} ${key}` }
 }
 
 export function keyOfEntry(entry: string): string {
   return entry.slice(entry.indexOf(' ') + 1)
 }
 
-/** Takes ` index=… user=… sid=…` apart. */
+/** Takes ` @… user=… sid=…` apart. */
 export function parseIndexed(indexed: string): { readonly index: string; readonly owner: Owner } {
   const [index = '', ...fields] = indexed.slice(1).split(' ')
   return { index: ` ${index}`, owner: parseFields(fields) }
