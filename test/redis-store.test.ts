@@ -43,17 +43,17 @@ describe('what is kept', () => {
       expires: NEVER,
     }
     await store.create('id:abc', { rev: '1.a', text: '', lastSeen: 1, expires: NEVER })
-    expect(await cli('GET', ':id:abc')).toBe('0000000000000001 8640000000000000 1.a')
+    expect(await cli('GET', ':id:abc')).toBe('1 never 1.a')
     await store.update('id:abc', made, '1.a')
     const value = await cli('GET', ':id:abc')
     expect(value.replace(/@[\w-]{8}[.]/, '@NAME.')).toBe(
-      `0001766509321464 8640000000000000 12.k3Jx @NAME.${NEVER.toString(36)} user=id:ada%20lovelace sid=op:100%25\n{"visits":1}`,
+      `1766509321464 never 12.k3Jx @NAME.${NEVER.toString(36)} user=id:ada%20lovelace sid=op:100%25\n{"visits":1}`,
     )
     const entry = `${/@([\w-]{8})[.]/.exec(value)?.[1]} id:abc`
     expect(await cli('ZRANGE', '@id:ada lovelace', '0', '-1')).toBe(entry)
     expect(await cli('ZRANGE', '#op:100%', '0', '-1')).toBe(entry)
     await store.destroy('id:abc', 4_000_000_000_000)
-    expect(await cli('GET', ':id:abc')).toBe('destroyed 0004000000000000')
+    expect(await cli('GET', ':id:abc')).toBe('destroyed 4000000000000')
   })
 
   it('expires in Redis at its time, to the millisecond', async () => {
@@ -148,7 +148,7 @@ describe('what is kept', () => {
 describe('on the wire', () => {
   /** As the core names things: a hash of 32 bytes, a revision, a user's UUID. */
   const key = `id:${randomBytes(32).toString('base64url')}`
-  const rev = (n: number) => `${n}.${randomBytes(9).toString('base64url')}`
+  const rev = (n: number) => `${n}.${randomBytes(6).toString('base64url')}`
   const text = 'x'.repeat(435)
   const owner = { user: `id:${randomUUID()}` }
 
@@ -204,23 +204,15 @@ describe('on the wire', () => {
     })
   }
 
-  it('a page of 200 sessions takes two round trips, and destroying them three', async () => {
-    const wire = await wireTo(server.port)
-    const { prefix } = fresh()
-    const store = open(`redis://127.0.0.1:${wire.port}`, { prefix })
-    await warmUp(store)
+  it('a page of 200 sessions, or their destruction, is sent in one go, not one by one', async () => {
+    const { store } = fresh()
     for (let i = 0; i < 200; i++) await store.create(`k${i}`, record({ user: 'ada' }))
-    const driver = vi.spyOn(Redis.prototype, 'sendCommand')
+    const reads = async () =>
+      Number(/total_reads_processed:(\d+)/.exec(await server.cli('INFO', 'stats'))?.[1])
+    const before = await reads()
     expect((await store.users.list('ada', { limit: 200 })).items.length).toBe(200)
-    expect(driver.mock.calls.length).toBe(201)
-    driver.mockRestore()
-    // Many answers to one batch come in several pieces, so the time says what the count cannot.
-    const alone = await milliseconds(() => store.load('k0'))
-    const page = await milliseconds(() => store.users.list('ada', { limit: 200 }))
-    expect(page).toBeLessThan(200 * alone)
     expect(await store.users.destroy('ada', Date.now() + HOUR)).toBe(200)
-    await store.close()
-    await wire.close()
+    expect((await reads()) - before).toBeLessThan(200)
   })
 })
 

@@ -167,8 +167,11 @@ async function connect(target: Target, answerTimeout: number): Promise<Connectio
     return why && why !== reason ? new Error(why.message, { cause: reason }) : reason
   }
   const end = async () => {
-    // Some drivers throw when they are closed before they have connected.
-    await Promise.resolve(driven.close()).catch(() => {})
+    try {
+      await driven.close()
+    } catch {
+      // What has not connected, or has given up, cannot be closed and need not be.
+    }
   }
   try {
     await Promise.race([ready(), complained, timedOut])

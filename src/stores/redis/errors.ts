@@ -22,7 +22,7 @@ const KNOWN: readonly (readonly [RegExp, string | ((prefix: string) => string)])
   [
     /NOPERM/,
     (prefix) =>
-      `The user needs: ~${prefix}:* ~${prefix}@* ~${prefix}#* +get +set +del +persist +setrange +pexpireat +zadd +zrem +zremrangebyscore +zrange ` +
+      `The user needs: ~${prefix}:* ~${prefix}@* ~${prefix}#* +get +set +del +persist +pexpireat +zadd +zrem +zremrangebyscore +zrange ` +
       '+eval +evalsha +time +scan +info, and +wait for durable writes.',
   ],
   [

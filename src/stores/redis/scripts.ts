@@ -13,29 +13,31 @@ export interface Script {
 
 /** See value.ts for the form of a value. */
 const HELPERS = `
+local NEVER = 8640000000000000
 local function split(value)
   local newline = string.find(value, '\\n', 1, true) or error('FOREIGN')
-  local times, rev, rest = string.match(string.sub(value, 1, newline - 1), '^(%d+ %d+ )([^ ]+)(.*)$')
-  if not rev then error('FOREIGN') end
+  local head, seen, life, rev, rest = string.match(string.sub(value, 1, newline - 1), '^((%d+) ([^ ]+) ([^ ]+))(.*)$')
+  if not tonumber(seen) or life ~= 'never' and not tonumber(life) then error('FOREIGN') end
   local index, owner = string.match(rest, '^( @[^ ]+)(.*)$')
-  return times, rev, index or '', owner or rest, string.sub(value, newline)
-end
-local function expiry(time)
-  return string.format('%.0f', math.max(1, tonumber(time)))
+  return {
+    head = head,
+    seen = tonumber(seen),
+    expires = life == 'never' and NEVER or seen + life,
+    rev = rev,
+    index = index or '',
+    owner = owner or rest,
+    text = string.sub(value, newline)
+  }
 end
 local function keep(value, expires)
-  if expires == '8640000000000000' then return redis.call('SET', KEYS[1], value) end
-  return redis.call('SET', KEYS[1], value, 'PXAT', expiry(expires))
+  if expires == NEVER then return redis.call('SET', KEYS[1], value) end
+  return redis.call('SET', KEYS[1], value, 'PXAT', string.format('%.0f', math.max(1, expires)))
 end
 local function reaches(index, expires)
-  return tonumber(string.match(index, '[^.]+$'), 36) >= tonumber(expires)
-end
-local function later(one, other)
-  if one > other then return one end
-  return other
+  return tonumber(string.match(index, '[^.]+$'), 36) >= expires
 end
 local old = redis.call('GET', KEYS[1])
-if old and string.byte(old) == 100 then old = false end
+if old then old = string.byte(old) ~= 100 and split(old) end
 `
 
 /**
@@ -44,17 +46,15 @@ if old and string.byte(old) == 100 then old = false end
  */
 export const UPDATE = script(`${HELPERS}
 if not old then return 'gone' end
-local _, rev, index, owner = split(old)
-if rev ~= ARGV[2] then return 'conflict' end
-local times, nextRev, _, nextOwner, text = split(ARGV[1])
-local nextIndex = ARGV[3] or ''
-local expires = string.sub(times, 18, 33)
-if nextOwner ~= '' and nextIndex == '' then
-  if owner ~= nextOwner or not reaches(index, expires) then return 'index' end
-  nextIndex = index
+if old.rev ~= ARGV[2] then return 'conflict' end
+local new = split(ARGV[1])
+local index = ARGV[3] or ''
+if new.owner ~= '' and index == '' then
+  if old.owner ~= new.owner or not reaches(old.index, new.expires) then return 'index' end
+  index = old.index
 end
-keep(times .. nextRev .. nextIndex .. nextOwner .. text, expires)
-if owner ~= '' and index ~= nextIndex then return 'ok' .. index .. owner end
+keep(new.head .. index .. new.owner .. new.text, new.expires)
+if old.index ~= index then return 'ok' .. old.index .. old.owner end
 return 'ok'
 `)
 
@@ -64,31 +64,27 @@ return 'ok'
  */
 export const TOUCH = script(`${HELPERS}
 if not old then return false end
-local times, rev, index, owner, text = split(old)
-local seen = later(ARGV[1], string.sub(times, 1, 16))
-local expires = later(ARGV[2], string.sub(times, 18, 33))
-local head = seen .. ' ' .. expires .. ' '
-if head == times then return 'ok' end
-if owner ~= '' and not reaches(index, expires) then
-  if ARGV[4] ~= owner then return 'index' .. owner end
-  redis.call('PERSIST', KEYS[1])
-  keep(head .. rev .. ARGV[3] .. owner .. text, expires)
-  return 'ok' .. index .. owner
+local seen = math.max(old.seen, ARGV[1])
+local expires = math.max(old.expires, ARGV[2])
+if seen == old.seen and expires == old.expires then return 'ok' end
+local index, replaced = old.index, ''
+if old.owner ~= '' and not reaches(index, expires) then
+  if ARGV[4] ~= old.owner then return 'index' .. old.owner end
+  index, replaced = ARGV[3], index .. old.owner
 end
+local life = expires == NEVER and 'never' or string.format('%.0f', expires - seen)
 redis.call('PERSIST', KEYS[1])
-redis.call('SETRANGE', KEYS[1], 0, head)
-if expires ~= '8640000000000000' then redis.call('PEXPIREAT', KEYS[1], expiry(expires)) end
-return 'ok'
+keep(string.format('%.0f', seen) .. ' ' .. life .. ' ' .. old.rev .. index .. old.owner .. old.text, expires)
+return 'ok' .. replaced
 `)
 
 /** ARGV: until, and the owner that it must have, if any. Answers nothing if there is no such record, or its index and owner. */
 export const DESTROY = script(`${HELPERS}
 if not old then return false end
-local _, _, index, owner = split(old)
-if ARGV[2] and not string.find(owner .. ' ', ARGV[2] .. ' ', 1, true) then return false end
+if ARGV[2] and not string.find(old.owner .. ' ', ARGV[2] .. ' ', 1, true) then return false end
 redis.call('DEL', KEYS[1])
-keep('destroyed ' .. ARGV[1], ARGV[1])
-return index .. owner
+keep('destroyed ' .. ARGV[1], tonumber(ARGV[1]))
+return old.index .. old.owner
 `)
 
 /** A read that no client sends to a replica. */

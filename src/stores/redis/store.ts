@@ -18,7 +18,6 @@ import {
   entryOf,
   formatExternalId,
   formatOwner,
-  formatTime,
   formatUser,
   formatValue,
   keyOfEntry,
@@ -105,7 +104,7 @@ export class RedisStore implements Store {
   touch(key: string, lastSeen: number, expires: number): Promise<boolean> {
     return this.#run('touch', async () => {
       const recordKey = this.#recordKey(key)
-      const times = [formatTime(lastSeen), formatTime(expires)]
+      const times = [String(lastSeen), String(expires)]
       let owner = ''
       let index = ''
       for (;;) {
@@ -129,7 +128,7 @@ export class RedisStore implements Store {
   destroy(key: string, until: number, options?: WriteOptions): Promise<boolean> {
     return this.#run('destroy', async () => {
       const recordKey = this.#recordKey(key)
-      const answer = await this.#script(DESTROY, recordKey, [formatTime(until)])
+      const answer = await this.#script(DESTROY, recordKey, [String(until)])
       if (answer === null) return false
       const { index, owner } = parseIndexed(textOf(answer))
       await this.#removeFromIndexes([[key, owner, index]])
@@ -275,7 +274,7 @@ export class RedisStore implements Store {
         }),
       destroy: (value, until, { except, ...options } = {}) =>
         this.#run(`${name}.destroy`, async () => {
-          const args = [formatTime(until), format(value)]
+          const args = [String(until), format(value)]
           const keys = (await this.#indexedKeys(field, value)).filter((key) => key !== except)
           const answers = await inBatches(keys, (key) => this.#script(DESTROY, this.#recordKey(key), args))
           const destroyed = keys.flatMap((key, i) => {

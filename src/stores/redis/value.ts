@@ -4,12 +4,12 @@ import { NEVER, type StoredRecord, type Tombstone } from '../../store.ts'
 /*
  * What is kept under a key, readable in redis-cli:
  *
- *   0001766509321464 0001766595721464 12.k3Jx @q8Zr1Lb0.mjhy9qjs user=id:ada sid=op:7 ⏎ text
- *   last seen        expires          revision  index
- *   destroyed 0001766509321464
+ *   1766509321464 86400000 c.k3JxQ2pa @q8Zr1Lb0.mjhy9qjs user=id:ada sid=op:7 ⏎ text
+ *   last seen     lifetime revision   index
+ *   destroyed 1766509321464
  *
- * The last three are there only if the record has an owner: a user or an external id (`sid`). Times have 16 digits, so that they
- * compare as text and are moved in place. Spaces, controls and `%` in the other fields are percent-encoded.
+ * The record expires its lifetime after it was last seen; `never` if it does not. The last three are there only if the record has an
+ * owner: a user or an external id (`sid`). Spaces, controls and `%` are percent-encoded in the fields.
  *
  * The index says how the record is indexed: `q8Zr1Lb0 key` is its entry in the sorted sets of its user and external id, and
  * the time (to the base of 36) is the score of that entry, beyond `expires`, so that a touch need not move it each time. Whoever indexes a record
@@ -25,26 +25,19 @@ const MOST_SLACK_MS = 30 * 86_400_000
 export function formatValue(record: StoredRecord, index = ''): string {
   requireWellFormed(record.text, 'text')
   const { rev, text, lastSeen, expires } = record
-  return `${formatTime(lastSeen)} ${formatTime(expires)} ${encode(rev)}${index}${formatOwner(record)}\n${text}`
+  const lifetime = expires >= NEVER ? 'never' : expires - lastSeen
+  return `${lastSeen} ${lifetime} ${encode(rev)}${index}${formatOwner(record)}\n${text}`
 }
 
 /** Nothing if it is no value of ours. */
 export function parseValue(value: string): StoredRecord | Tombstone | undefined {
   if (value.startsWith(TOMBSTONE)) return { destroyedUntil: Number(value.slice(TOMBSTONE.length)) }
   const newline = value.indexOf('\n')
-  const [lastSeen = '', expires = '', rev, ...fields] = value.slice(0, Math.max(newline, 0)).split(' ')
-  if (rev === undefined || lastSeen.length !== 16 || expires.length !== 16) return undefined
-  return {
-    rev: decode(rev),
-    text: value.slice(newline + 1),
-    ...parseFields(fields),
-    lastSeen: Number(lastSeen),
-    expires: Number(expires),
-  }
-}
-
-export function formatTime(time: number): string {
-  return String(time).padStart(16, '0')
+  const [seen, lifetime, rev, ...fields] = value.slice(0, Math.max(newline, 0)).split(' ')
+  const lastSeen = Number(seen)
+  const expires = lifetime === 'never' ? NEVER : lastSeen + Number(lifetime)
+  if (rev === undefined || Number.isNaN(expires)) return undefined
+  return { rev: decode(rev), text: value.slice(newline + 1), ...parseFields(fields), lastSeen, expires }
 }
 
 export function encode(text: string): string {
