@@ -23,7 +23,7 @@ const start: Record<string, () => Promise<RunningStore>> = {
 }
 
 const open: Record<string, (url: string, name: string) => Store> = {
-  redis: (url, prefix) => redisStore(url, { prefix: `${prefix}:` }),
+  redis: (url, prefix) => redisStore(url, { prefix }),
   postgres: (url, table) => postgresStore(url, { table }),
   mariadb: (url, table) => mysqlStore(url, { table }),
 }

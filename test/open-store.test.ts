@@ -21,7 +21,7 @@ describe('openStore', () => {
     ['redis://localhost', 'redis'],
     ['rediss://user:secret@localhost:6380/2', 'redis'],
     ['redis+cluster://a:7000,b:7000', 'redis'],
-    ['redis+sentinel://a,b,c/primary?prefix=web:', 'redis'],
+    ['redis+sentinel://a,b,c/primary?prefix=web', 'redis'],
     ['memcached://a,b:11212', 'memcached'],
     ['memcacheds://a', 'memcached'],
     ['postgres://u:p@localhost/app?table=web&schema=app&sslmode=disable', 'postgres'],

@@ -14,7 +14,10 @@ export interface RunningStore {
 
 /** Stores on a server of their own, by name. */
 export const serverStores = {
-  redis: () => startRedis(),
+  async redis() {
+    const server = await startRedis()
+    return { url: `redis://127.0.0.1:${server.port}`, stop: server.stop }
+  },
   async memcached() {
     const server = await startMemcached()
     return { url: `memcached://127.0.0.1:${server.port}`, stop: server.stop }
@@ -28,10 +31,16 @@ export const sharedStores: Record<string, () => Promise<RunningStore>> = {
   file: () => inFolder((folder) => `file:${join(folder, 'sessions')}`),
   sqlite: () => inFolder((folder) => `sqlite:${join(folder, 'sessions.db')}`),
   ...serverStores,
-  'redis cluster': startCluster,
-  'redis sentinels': startSentinels,
+  async 'redis cluster'() {
+    const { nodes, stop } = await startCluster()
+    return { url: `redis+cluster://${nodes.map(({ port }) => `127.0.0.1:${port}`)}`, stop }
+  },
+  async 'redis sentinels'() {
+    const { ports, primaryName, stop } = await startSentinels()
+    return { url: `redis+sentinel://${ports.map((port) => `127.0.0.1:${port}`)}/${primaryName}`, stop }
+  },
   async 'redis in front of postgres'() {
-    const [cache, database] = await Promise.all([startRedis(), startPostgres()])
+    const [cache, database] = await Promise.all([serverStores.redis(), startPostgres()])
     return {
       url: `layered:?${new URLSearchParams({ cache: cache.url, database: database.url })}`,
       stop: async () => void (await Promise.all([cache.stop(), database.stop()])),

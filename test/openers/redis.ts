@@ -1,6 +1,6 @@
-import { redisStore } from 'holdfast/stores/redis'
+import { redisStore } from '../../src/stores/redis/index.ts'
 
-/** Opens the store of a test again, in another process. */
+/** Opens, in another process, the store of `test/redis-store.test.ts`. */
 export default (config: unknown) => {
   const { url, prefix } = config as { url: string; prefix: string }
   return redisStore(url, { prefix })

@@ -6,123 +6,165 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { find, freePort, type ServerProcess, startServer } from './process.ts'
 
-export interface RedisServer extends ServerProcess {
+const execute = promisify(execFile)
+
+export interface RedisServer {
   readonly port: number
-  readonly url: string
-  /** Runs redis-cli on it; what it prints, without the last line break. */
+  /** What redis-cli prints for this command. */
   cli(...args: string[]): Promise<string>
+  /** Ends it and starts it again on the same port, with what it had saved. */
+  restart(): Promise<void>
+  /** SIGKILL. */
+  kill(): Promise<void>
+  stop(): Promise<void>
 }
 
-const run = promisify(execFile)
-
-async function cli(port: number, args: readonly string[]): Promise<string> {
-  const { stdout } = await run(find('redis-cli'), ['-p', String(port), ...args])
-  return stdout.trimEnd()
+export interface RedisCluster {
+  readonly nodes: readonly RedisServer[]
+  stop(): Promise<void>
 }
 
-/** Starts a Redis of its own that keeps nothing on disk; `options` as on its command line. The same `port` again starts it anew. */
-export async function startRedis(options: readonly string[] = [], port?: number): Promise<RedisServer> {
-  const chosen = port ?? (await freePort())
+export interface RedisSentinels {
+  readonly primaryName: string
+  readonly ports: readonly number[]
+  readonly primary: RedisServer
+  readonly replica: RedisServer
+  stop(): Promise<void>
+}
+
+/** A redis-server on a free port of 127.0.0.1 and in a private folder, with these arguments besides. */
+export async function startRedis(...args: string[]): Promise<RedisServer> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-redis-'))
-  const server = await startServer(
-    'redis-server',
-    [
-      ...[
-        '--port',
-        String(chosen),
+  const port = await freePort()
+  const cli = async (...command: string[]) => {
+    const password = args.includes('--requirepass') ? ['-a', args[args.indexOf('--requirepass') + 1]!] : []
+    const { stdout } = await execute(find('redis-cli'), [
+      ...['-p', String(port), '--no-auth-warning', ...password],
+      ...command,
+    ])
+    return stdout.trim()
+  }
+  const start = () =>
+    startServer(
+      'redis-server',
+      [
         '--bind',
         '127.0.0.1',
+        '--port',
+        String(port),
         '--dir',
         folder,
         '--save',
         '',
-        '--appendonly',
-        'no',
+        '--repl-diskless-sync-delay',
+        '0',
+        ...args,
       ],
-      ...options,
-    ],
-    async () => /PONG|NOAUTH/.test(await cli(chosen, ['PING']).catch((error) => String(error.stdout))),
-  )
-  const cleaningUp = (end: () => Promise<void>) => async () => {
-    await end()
-    rmSync(folder, { recursive: true, force: true })
-  }
+      async () => (await cli('PING')) === 'PONG',
+    )
+  let server: ServerProcess = await start()
   return {
-    child: server.child,
-    port: chosen,
-    url: `redis://127.0.0.1:${chosen}`,
-    cli: (...args) => cli(chosen, args),
-    stop: cleaningUp(server.stop),
-    kill: cleaningUp(server.kill),
+    port,
+    cli,
+    async restart() {
+      await server.stop()
+      server = await start()
+    },
+    kill: () => server.kill(),
+    async stop() {
+      await server.stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
   }
-}
-
-export interface RedisGroup {
-  readonly url: string
-  readonly servers: readonly RedisServer[]
-  stop(): Promise<void>
 }
 
 /** Three primaries that share the slots. */
-export async function startCluster(): Promise<RedisGroup> {
-  const servers = await Promise.all([1, 2, 3].map(() => startNode()))
-  const nodes = servers.map(({ port }) => `127.0.0.1:${port}`)
-  await cli(servers[0]!.port, ['--cluster', 'create', ...nodes, '--cluster-replicas', '0', '--cluster-yes'])
-  for (const server of servers) {
-    while (!(await server.cli('CLUSTER', 'INFO')).includes('cluster_state:ok')) await sleep(50)
-  }
+export async function startCluster(): Promise<RedisCluster> {
+  const nodes: RedisServer[] = []
+  for (let i = 0; i < 3; i++) nodes.push(await startClusterNode())
+  const addresses = nodes.map(({ port }) => `127.0.0.1:${port}`)
+  await execute(find('redis-cli'), ['--cluster', 'create', ...addresses, '--cluster-yes'])
+  await until(async () => {
+    const states = await Promise.all(nodes.map((node) => node.cli('CLUSTER', 'INFO')))
+    return states.every(
+      (state) => state.includes('cluster_state:ok') && state.includes('cluster_known_nodes:3'),
+    )
+  })
   return {
-    url: `redis+cluster://${nodes.join(',')}`,
-    servers,
-    stop: async () => void (await Promise.all(servers.map((server) => server.stop()))),
+    nodes,
+    async stop() {
+      await Promise.all(nodes.map((node) => node.stop()))
+    },
   }
 }
 
-/** Its bus takes a port of its own: the usual one is 10,000 above, which may be too high or taken. */
-async function startNode(): Promise<RedisServer> {
+/** The bus of a Cluster has by default the port + 10,000, which may be none. */
+async function startClusterNode(): Promise<RedisServer> {
   const bus = await freePort()
-  return startRedis([
-    '--cluster-enabled',
-    'yes',
-    '--cluster-port',
-    String(bus),
-    '--cluster-node-timeout',
-    '2000',
-  ])
+  return startRedis(
+    ...['--cluster-enabled', 'yes', '--cluster-port', String(bus), '--cluster-node-timeout', '2000'],
+  )
 }
 
-/** A primary, a replica and three Sentinels that watch them. */
-export async function startSentinels(): Promise<RedisGroup> {
+/** A primary with a replica, watched by three Sentinels that promote it after a second. */
+export async function startSentinels(): Promise<RedisSentinels> {
+  const primaryName = 'main'
   const primary = await startRedis()
-  const replica = await startRedis(['--replicaof', '127.0.0.1', String(primary.port)])
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-sentinels-'))
-  const sentinels = await Promise.all(
-    [1, 2, 3].map(async (n) => {
-      const port = await freePort()
-      const file = join(folder, `${n}.conf`)
-      writeFileSync(
-        file,
-        `port ${port}\nbind 127.0.0.1\ndir ${folder}\nsentinel monitor primary 127.0.0.1 ${primary.port} 2\n` +
-          'sentinel down-after-milliseconds primary 1000\nsentinel failover-timeout primary 5000\n',
-      )
-      const server = await startServer(
+  const replica = await startRedis('--replicaof', '127.0.0.1', String(primary.port))
+  await until(async () => (await replica.cli('INFO', 'replication')).includes('master_link_status:up'))
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-sentinel-'))
+  const sentinels: ServerProcess[] = []
+  const ports: number[] = []
+  for (let i = 0; i < 3; i++) {
+    const port = await freePort()
+    const file = join(folder, `${i}.conf`)
+    writeFileSync(
+      file,
+      `port ${port}
+bind 127.0.0.1
+dir ${folder}
+sentinel monitor ${primaryName} 127.0.0.1 ${primary.port} 2
+sentinel down-after-milliseconds ${primaryName} 1000
+sentinel failover-timeout ${primaryName} 5000
+`,
+    )
+    const ask = async (...args: string[]) =>
+      (await execute(find('redis-cli'), ['-p', String(port), ...args])).stdout
+    sentinels.push(
+      await startServer(
         'redis-server',
         [file, '--sentinel'],
-        async () => (await cli(port, ['PING'])) === 'PONG',
-      )
-      return { ...server, port }
-    }),
-  )
-  const knowsAll = (text: string) => /num-slaves\s+1\b/.test(text) && /num-other-sentinels\s+2\b/.test(text)
-  for (const { port } of sentinels) {
-    while (!knowsAll(await cli(port, ['SENTINEL', 'MASTER', 'primary']))) await sleep(50)
+        async () => (await ask('PING')).trim() === 'PONG',
+      ),
+    )
+    ports.push(port)
   }
+  await until(async () => {
+    const states = await Promise.all(
+      ports.map((port) =>
+        execute(find('redis-cli'), ['-p', String(port), 'SENTINEL', 'MASTER', primaryName]),
+      ),
+    )
+    return states.every(({ stdout }) => /num-slaves\n1\nnum-other-sentinels\n2/.test(stdout))
+  })
   return {
-    url: `redis+sentinel://${sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',')}/primary`,
-    servers: [primary, replica],
+    primaryName,
+    ports,
+    primary,
+    replica,
     async stop() {
-      await Promise.all([...sentinels, primary, replica].map((server) => server.stop()))
+      await Promise.all(sentinels.map((sentinel) => sentinel.stop()))
+      await Promise.all([primary.stop(), replica.stop()])
       rmSync(folder, { recursive: true, force: true })
     },
+  }
+}
+
+/** @throws after 20 seconds */
+export async function until(isSo: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 20_000
+  while (!(await isSo().catch(() => false))) {
+    if (performance.now() > deadline) throw new Error('it did not come about in 20 s')
+    await sleep(50)
   }
 }

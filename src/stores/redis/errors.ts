@@ -1,0 +1,77 @@
+/** What the server or its client said, followed by what can be done about it, if that is known. */
+export function cureOf(problem: string, prefix: string): string {
+  const known = KNOWN.find(([pattern]) => pattern.test(problem))
+  if (known === undefined) return problem
+  const [, cure] = known
+  return `${problem.replace(/[.\s]+$/, '')}. ${typeof cure === 'string' ? cure : cure(prefix)}`
+}
+
+const KNOWN: readonly (readonly [RegExp, string | ((prefix: string) => string)])[] = [
+  [
+    /\bOOM\b/,
+    'The server is full, and its maxmemory-policy forbids evicting. Raise `maxmemory`, or make room; destroying and touching still work.',
+  ],
+  [
+    /WRONGPASS|invalid password/i,
+    'Look at the user name and the password in the URL or in the options of the client.',
+  ],
+  [
+    /NOAUTH|Authentication required/i,
+    'The server wants a password: redis://user:password@host, or an option of the client.',
+  ],
+  [
+    /NOPERM/,
+    (prefix) =>
+      `The user needs: ~${prefix}:* ~${prefix}@* ~${prefix}#* +get +set +del +persist +pexpireat +zadd +zrem +zremrangebyscore +zrange ` +
+      '+eval +evalsha +time +scan +info, and +wait for durable writes.',
+  ],
+  [
+    /DB index is out of range|invalid DB index|SELECT is not allowed/i,
+    'The server has no database of this number: `databases` in redis.conf says how many there are, and a Cluster has only 0.',
+  ],
+  [
+    /READONLY|You can't write against a read only/i,
+    'This is a replica. Connect to the primary, or through Sentinel, which finds it.',
+  ],
+  [
+    /\bMOVED\b|CROSSSLOT|\bASK\b/,
+    'The server is part of a Cluster: use redis+cluster://, or a client made for a Cluster.',
+  ],
+  [/CLUSTERDOWN/, 'Some part of the Cluster has no primary. `redis-cli --cluster check` says which.'],
+  [/\bLOADING\b/, 'The server has just started and is reading its data. Try again in a moment.'],
+  [/MISCONF/, 'The server cannot save its data. Look at its log and at the space on its disk.'],
+  [/RESP type|Protocol error/i, 'What answers at this address is no Redis: look at the host and the port.'],
+  [
+    /cluster support disabled/i,
+    'This server is no part of a Cluster: use redis://, or a client made for one server.',
+  ],
+  [
+    /FOREIGN|WRONGTYPE/,
+    (prefix) =>
+      `What is under this key was not written by this store. Give the store another { prefix } than '${prefix}', which something else uses.`,
+  ],
+  [
+    /client is closed|client was closed|must be connected/i,
+    'The client is not connected: `await client.connect()` before the first request, and close it after the last.',
+  ],
+  [
+    /ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|EPIPE|timed? ?out|Connection is closed|max retries|Socket closed|offline|sentinels? (are|is) unreachable|refresh slots cache|startup nodes|root nodes|no answer/i,
+    'The server cannot be reached. Is it running, is this its address, and does a firewall let this machine through?',
+  ],
+]
+
+/**
+ * The error of a driver without the command that it was about: its arguments are what sessions hold, or a password.
+ */
+export function withoutArguments(error: unknown): unknown {
+  const seen = new Set<unknown>()
+  for (let each = error; each instanceof Error && !seen.has(each); each = inner(each)) {
+    seen.add(each)
+    if ('command' in each) delete each.command
+  }
+  return error
+}
+
+function inner(error: Error): unknown {
+  return 'lastNodeError' in error ? error.lastNodeError : error.cause
+}

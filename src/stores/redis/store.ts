@@ -1,0 +1,394 @@
+import type {
+  LoadOptions,
+  Page,
+  SessionIndex,
+  Store,
+  StoredRecord,
+  StoreReport,
+  Tombstone,
+  UpdateResult,
+  WriteOptions,
+} from '../../store.ts'
+import { isTombstone, NEVER } from '../../store.ts'
+import { StoreError } from '../store-error.ts'
+import { type Commander, textOf } from './clients.ts'
+import { cureOf, withoutArguments } from './errors.ts'
+import { DESTROY, INDEX, LOAD_FRESH, type Script, TOUCH, UPDATE } from './scripts.ts'
+import {
+  encode,
+  entryOf,
+  formatExternalId,
+  formatOwner,
+  formatUser,
+  formatValue,
+  keyOfEntry,
+  newIndex,
+  type Owner,
+  parseFields,
+  parseIndexed,
+  parseValue,
+} from './value.ts'
+
+const NAME = 'redis'
+const PAGE_SIZE = 100
+/** How many commands are sent before their answers are waited for. */
+const BATCH_SIZE = 500
+
+type Field = 'user' | 'externalId'
+
+export class RedisStore implements Store {
+  readonly name = NAME
+  readonly compareAndSet = true
+  readonly users: SessionIndex = this.#sessionIndex('users', 'user', formatUser)
+  readonly externalIds: SessionIndex = this.#sessionIndex('externalIds', 'externalId', formatExternalId)
+
+  readonly #commander: Commander
+  readonly #prefix: string
+  readonly #wait: { readonly replicas: number; readonly timeout: number } | undefined
+  readonly #reports: StoreReport[] = []
+  #isPolicyKnown = false
+  #isClosed = false
+
+  constructor(commander: Commander, prefix: string, wait?: { replicas: number; timeout: number }) {
+    this.#commander = commander
+    this.#prefix = prefix
+    this.#wait = wait
+  }
+
+  reportTo(report: StoreReport): void {
+    this.#reports.push(report)
+  }
+
+  load(key: string, options?: LoadOptions): Promise<StoredRecord | Tombstone | undefined> {
+    return this.#run('load', () => this.#load(key, options?.fresh))
+  }
+
+  create(key: string, record: StoredRecord, options?: WriteOptions): Promise<boolean> {
+    return this.#run('create', async () => {
+      const recordKey = this.#recordKey(key)
+      const owner = formatOwner(record) && record
+      const index = owner && newIndex(record)
+      const value = formatValue(record, index)
+      if (owner) await this.#addToIndexes(key, owner, index)
+      const expiry = record.expires >= NEVER ? [] : ['PXAT', String(Math.max(1, record.expires))]
+      const answer = await this.#commander.command(['SET', recordKey, value, 'NX', ...expiry], recordKey)
+      if (answer === null) {
+        if (owner) await this.#removeFromIndexes([[key, owner, index]])
+        return false
+      }
+      await this.#settle([recordKey], options)
+      return true
+    })
+  }
+
+  update(
+    key: string,
+    record: StoredRecord,
+    expectedRev: string,
+    options?: WriteOptions,
+  ): Promise<UpdateResult> {
+    return this.#run('update', async () => {
+      const recordKey = this.#recordKey(key)
+      const args = [formatValue(record), encode(expectedRev)]
+      let answer = textOf(await this.#script(UPDATE, recordKey, args))
+      let index = ''
+      if (answer === 'index') {
+        index = newIndex(record)
+        await this.#addToIndexes(key, record, index)
+        answer = textOf(await this.#script(UPDATE, recordKey, [...args, index]))
+      }
+      if (answer === 'conflict' || answer === 'gone') {
+        if (index) await this.#removeFromIndexes([[key, record, index]])
+        return answer
+      }
+      await this.#removeReplaced(key, answer)
+      await this.#settle([recordKey], options)
+      return 'ok'
+    })
+  }
+
+  touch(key: string, lastSeen: number, expires: number): Promise<boolean> {
+    return this.#run('touch', async () => {
+      const recordKey = this.#recordKey(key)
+      const times = [String(lastSeen), String(expires)]
+      let owner = ''
+      let index = ''
+      for (;;) {
+        const indexed = owner ? [index, owner] : []
+        const answer = await this.#script(TOUCH, recordKey, [...times, ...indexed])
+        const text = answer === null ? 'gone' : textOf(answer)
+        const isUsed = text.startsWith('ok ')
+        if (index && !isUsed) await this.#removeFromIndexes([[key, ownerOf(owner), index]])
+        if (text === 'gone') return false
+        if (!text.startsWith('index')) {
+          await this.#removeReplaced(key, text)
+          return true
+        }
+        owner = text.slice('index'.length)
+        index = newIndex({ lastSeen, expires })
+        await this.#addToIndexes(key, ownerOf(owner), index, 'even if full')
+      }
+    })
+  }
+
+  destroy(key: string, until: number, options?: WriteOptions): Promise<boolean> {
+    return this.#run('destroy', async () => {
+      const recordKey = this.#recordKey(key)
+      const answer = await this.#script(DESTROY, recordKey, [String(until)])
+      if (answer === null) return false
+      const { index, owner } = parseIndexed(textOf(answer))
+      await this.#removeFromIndexes([[key, owner, index]])
+      await this.#settle([recordKey], options)
+      return true
+    })
+  }
+
+  scan(cursor: string | undefined, limit: number): Promise<Page> {
+    return this.#run('scan', async () => {
+      const primaries = [...(await this.#commander.primaries())].sort((a, b) =>
+        a.address < b.address ? -1 : 1,
+      )
+      let { address, position, keys } = parseCursor(cursor) ?? {
+        address: primaries[0]?.address,
+        position: '0',
+        keys: [],
+      }
+      if (keys.length < limit && position !== undefined) {
+        const at = primaries.findIndex((primary) => primary.address === address)
+        const primary = primaries[at]
+        if (primary === undefined) {
+          throw new Error(`${address} has left the Cluster, or is no primary any more. Start the scan again`)
+        }
+        const args = [
+          'SCAN',
+          position,
+          'MATCH',
+          this.#recordKey('*'),
+          'COUNT',
+          String(limit),
+          'TYPE',
+          'string',
+        ]
+        const [next, found] = (await primary.command(args)) as [unknown, unknown[]]
+        keys = [...keys, ...found.map((key) => textOf(key).slice(this.#recordKey('').length))]
+        position = textOf(next)
+        if (position === '0') {
+          address = primaries[at + 1]?.address
+          position = address === undefined ? undefined : '0'
+        }
+      }
+      const items = await this.#records(keys.slice(0, limit))
+      const rest = keys.slice(limit)
+      if (position === undefined && rest.length === 0) return { items }
+      return { items, cursor: JSON.stringify({ address, position, keys: rest }) }
+    })
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    await this.#commander.close?.()
+  }
+
+  // ---- records ----
+
+  #recordKey(key: string): string {
+    return `${this.#prefix}:${key}`
+  }
+
+  async #load(key: string, fresh?: boolean): Promise<StoredRecord | Tombstone | undefined> {
+    const recordKey = this.#recordKey(key)
+    const answer = fresh
+      ? await this.#script(LOAD_FRESH, recordKey, [])
+      : await this.#commander.command(['GET', recordKey], recordKey)
+    if (answer === null) return undefined
+    const found = parseValue(textOf(answer))
+    if (found === undefined) throw new Error('FOREIGN')
+    return found
+  }
+
+  /** Those of these keys that are there. */
+  async #records(keys: readonly string[]): Promise<Page['items']> {
+    const found = await inBatches(keys, (key) => this.#load(key))
+    return found.flatMap((record, i) =>
+      record === undefined || isTombstone(record) ? [] : [[keys[i] as string, record] as const],
+    )
+  }
+
+  // ---- indexes ----
+
+  #indexKey(field: Field, value: string): string {
+    return `${this.#prefix}${field === 'user' ? '@' : '#'}${value}`
+  }
+
+  #indexKeys(owner: Owner): string[] {
+    const fields = ['user', 'externalId'] as const
+    return fields.flatMap((field) => {
+      const value = owner[field]
+      return value === undefined ? [] : [this.#indexKey(field, value)]
+    })
+  }
+
+  /** Before the record is written: an entry without a record does no harm, but a record without one could not be revoked. */
+  async #addToIndexes(key: string, owner: Owner, index: string, ...evenIfFull: string[]): Promise<void> {
+    const { score, entry } = entryOf(index, key)
+    await Promise.all(
+      this.#indexKeys(owner).map((indexKey) => this.#script(INDEX, indexKey, [score, entry, ...evenIfFull])),
+    )
+  }
+
+  async #removeFromIndexes(
+    removed: readonly (readonly [key: string, owner: Owner, index: string])[],
+  ): Promise<void> {
+    const entries = new Map<string, string[]>()
+    for (const [key, owner, index] of removed) {
+      for (const indexKey of this.#indexKeys(owner)) {
+        const { entry } = entryOf(index, key)
+        entries.set(indexKey, [...(entries.get(indexKey) ?? []), entry])
+      }
+    }
+    await inBatches([...entries], ([indexKey, each]) => this.#script(INDEX, indexKey, ['', ...each]))
+  }
+
+  /** `ok @… user=…`, as the scripts answer, names what no longer holds. */
+  async #removeReplaced(key: string, answer: string): Promise<void> {
+    if (answer === 'ok') return
+    const { index, owner } = parseIndexed(answer.slice('ok'.length))
+    await this.#removeFromIndexes([[key, owner, index]])
+  }
+
+  /** The keys that the index names, sorted. It is a hint: each must be looked up. */
+  async #indexedKeys(field: Field, value: string): Promise<string[]> {
+    const indexKey = this.#indexKey(field, value)
+    const entries = (await this.#commander.command(['ZRANGE', indexKey, '0', '-1'], indexKey)) as unknown[]
+    return [...new Set(entries.map((entry) => keyOfEntry(textOf(entry))))].sort()
+  }
+
+  #sessionIndex(name: string, field: Field, format: (value: string) => string): SessionIndex {
+    return {
+      list: (value, { cursor = '', limit = PAGE_SIZE } = {}) =>
+        this.#run(`${name}.list`, async () => {
+          const keys = (await this.#indexedKeys(field, value)).filter((key) => key > cursor)
+          const items: Page['items'][number][] = []
+          let looked = 0
+          while (looked < keys.length && items.length < limit) {
+            const next = keys.slice(looked, looked + limit - items.length)
+            items.push(...(await this.#records(next)).filter(([, record]) => record[field] === value))
+            looked += next.length
+          }
+          return looked < keys.length ? { items, cursor: keys[looked - 1] } : { items }
+        }),
+      destroy: (value, until, { except, ...options } = {}) =>
+        this.#run(`${name}.destroy`, async () => {
+          const args = [String(until), format(value)]
+          const keys = (await this.#indexedKeys(field, value)).filter((key) => key !== except)
+          const answers = await inBatches(keys, (key) => this.#script(DESTROY, this.#recordKey(key), args))
+          const destroyed = keys.flatMap((key, i) => {
+            if (answers[i] === null) return []
+            const { index, owner } = parseIndexed(textOf(answers[i]))
+            return [[key, owner, index] as const]
+          })
+          await this.#removeFromIndexes(destroyed)
+          const recordKeys = destroyed.map(([key]) => this.#recordKey(key))
+          // One connection: what its last write has reached, the earlier ones have.
+          await this.#settle(this.#commander.isCluster ? recordKeys : recordKeys.slice(-1), options)
+          return destroyed.length
+        }),
+    }
+  }
+
+  // ---- the server ----
+
+  /** Waits for the replicas, if the write is to be durable. */
+  async #settle(keys: readonly string[], options: WriteOptions | undefined): Promise<void> {
+    if (!options?.durable || this.#wait === undefined) return
+    const { replicas, timeout } = this.#wait
+    for (const key of keys) {
+      const reached = Number(await this.#commander.command(['WAIT', String(replicas), String(timeout)], key))
+      if (reached >= replicas) continue
+      throw new Error(
+        `${reached} of ${replicas} replicas confirmed the write within ${timeout} ms; the primary has it. ` +
+          'Look after the replicas, or ask for fewer in { wait }',
+      )
+    }
+  }
+
+  async #script({ sha, source }: Script, key: string, args: readonly string[]): Promise<unknown> {
+    try {
+      return await this.#commander.command(['EVALSHA', sha, '1', key, ...args], key)
+    } catch (error) {
+      // After a restart, a failover or a flush; each server has its own cache of scripts.
+      if (!String(error).includes('NOSCRIPT') && !String(error).includes('NoScript')) throw error
+      return this.#commander.command(['EVAL', source, '1', key, ...args], key)
+    }
+  }
+
+  async #run<T>(operation: string, perform: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) {
+      throw new StoreError(NAME, operation, 'the store has been closed. Close it after the last request.')
+    }
+    if (!this.#isPolicyKnown) this.#checkPolicy()
+    try {
+      return await perform()
+    } catch (thrown) {
+      const cause = withoutArguments(thrown)
+      const problem = cause instanceof Error ? cause.message : String(cause)
+      throw new StoreError(NAME, operation, cureOf(problem, this.#prefix), { cause })
+    }
+  }
+
+  /** Beside the first operation, which does not wait for it. */
+  #checkPolicy(): void {
+    this.#isPolicyKnown = true
+    this.#evictionPolicy().then(
+      (policy) => policy && this.#reportEviction(policy),
+      // A server that refuses to tell is left alone; one that did not answer is asked again. The operation itself reports the latter.
+      (error: unknown) => {
+        this.#isPolicyKnown = /NOPERM|unknown command/i.test(String(error))
+      },
+    )
+  }
+
+  #reportEviction(policy: string): void {
+    const error = new StoreError(
+      NAME,
+      'eviction',
+      `the server's maxmemory-policy is ${policy}, so when its memory is full it throws sessions away, and their users are logged ` +
+        'out. Set `maxmemory-policy noeviction`, and give sessions a server of their own if it also holds a cache.',
+    )
+    for (const report of this.#reports) report('eviction', error)
+  }
+
+  async #evictionPolicy(): Promise<string | undefined> {
+    for (const primary of await this.#commander.primaries()) {
+      const info = textOf(await primary.command(['INFO', 'memory']))
+      const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1]
+      if (policy !== undefined && policy !== 'noeviction') return policy
+    }
+    return undefined
+  }
+}
+
+function ownerOf(formatted: string): Owner {
+  return parseFields(formatted.slice(1).split(' '))
+}
+
+interface ScanPosition {
+  readonly address?: string
+  /** Where the server's own scan goes on; absent once all servers are through. */
+  readonly position?: string
+  /** Found already, beyond the limit of the page. */
+  readonly keys: readonly string[]
+}
+
+function parseCursor(cursor: string | undefined): ScanPosition | undefined {
+  return cursor === undefined ? undefined : (JSON.parse(cursor) as ScanPosition)
+}
+
+async function inBatches<T, R>(all: readonly T[], perform: (each: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = []
+  for (let i = 0; i < all.length; i += BATCH_SIZE) {
+    results.push(...(await Promise.all(all.slice(i, i + BATCH_SIZE).map(perform))))
+  }
+  return results
+}
