@@ -857,6 +857,28 @@ describe('a URL', () => {
   })
 })
 
+describe('a client that reads from replicas', () => {
+  it('may do so, but for what must be fresh', async () => {
+    const primary = await startRedis()
+    const replica = await startRedis('--replicaof', '127.0.0.1', String(primary.port))
+    started.push(primary, replica)
+    await until(async () => (await replica.cli('INFO', 'replication')).includes('master_link_status:up'))
+    const client = await GlideClient.createClient({
+      addresses: [primary, replica].map(({ port }) => ({ host: '127.0.0.1', port })),
+      readFrom: 'preferReplica',
+    })
+    opened.push(client)
+    const store = open(client)
+    await store.create('k', record())
+    const reads = async () =>
+      Number(/cmdstat_get:calls=(\d+)/.exec(await replica.cli('INFO', 'commandstats'))?.[1] ?? 0)
+    for (let i = 0; i < 5; i++) expect(await store.load('k', { fresh: true })).toBeDefined()
+    expect(await reads()).toBe(0)
+    for (let i = 0; i < 5; i++) await store.load('k')
+    expect(await reads()).toBe(5)
+  })
+})
+
 // ---- helpers ----
 
 let prefixes = 0
