@@ -87,7 +87,7 @@ keep('destroyed ' .. ARGV[1], tonumber(ARGV[1]))
 return old.index .. old.owner
 `)
 
-/** A read that no client sends to a replica. */
+/** A read that no client sends to a replica; those of valkey-glide do with GET, if they are told to. */
 export const LOAD_FRESH = script(`return redis.call('GET', KEYS[1])`)
 
 /**
