@@ -41,10 +41,22 @@ if old then old = string.byte(old) ~= 100 and split(old) end
 `
 
 /**
- * ARGV: the value, the revision expected, and how the caller has indexed it, if it has. Answers `gone`, `conflict`, `index`
- * (the caller must index it first), or `ok` with the index and owner that no longer hold.
+ * ARGV: the value, the revision expected, how the caller has indexed it, if it has, and when it expires, if it has no owner. Answers
+ * `gone`, `conflict`, `index` (the caller must index it first), or `ok` with the index and owner that no longer hold.
+ *
+ * What is most frequent comes first, in half the time: neither the old value nor the new one has an owner.
  */
-export const UPDATE = script(`${HELPERS}
+export const UPDATE = script(`
+if ARGV[4] then
+  local kept = redis.call('GET', KEYS[1])
+  local rev, after = string.match(kept or '', '^%d+ [%dnevr]+ ([^ \\n]+)()')
+  if rev == ARGV[2] and string.byte(kept, after) == 10 then
+    if ARGV[4] == 'never' then redis.call('SET', KEYS[1], ARGV[1])
+    else redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[4]) end
+    return 'ok'
+  end
+end
+${HELPERS}
 if not old then return 'gone' end
 if old.rev ~= ARGV[2] then return 'conflict' end
 local new = split(ARGV[1])

@@ -90,7 +90,8 @@ export class RedisStore implements Store {
     return this.#run('update', async () => {
       const recordKey = this.#recordKey(key)
       const args = [formatValue(record), encode(expectedRev)]
-      let answer = textOf(await this.#script(UPDATE, recordKey, args))
+      const unowned = formatOwner(record) ? [] : ['', expiryOf(record)]
+      let answer = textOf(await this.#script(UPDATE, recordKey, [...args, ...unowned]))
       let index = ''
       if (answer === 'index') {
         index = newIndex(record)
@@ -367,6 +368,10 @@ export class RedisStore implements Store {
     }
     return undefined
   }
+}
+
+function expiryOf({ expires }: StoredRecord): string {
+  return expires >= NEVER ? 'never' : String(Math.max(1, expires))
 }
 
 function ownerOf(formatted: string): Owner {
