@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import type { SqlExecutor } from './store.ts'
+import type { SqlExecutor } from './executor.ts'
 
 /** Names the class of what was passed and not its content, which may hold a password. */
 export function describe(passed: unknown): string {

@@ -1,4 +1,4 @@
-import type { SqlExecutor } from './store.ts'
+import type { SqlExecutor } from './executor.ts'
 
 type Dialect = SqlExecutor['dialect']
 

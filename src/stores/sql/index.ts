@@ -1,5 +1,6 @@
 export { StoreError } from '../store-error.ts'
+export type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
 export { type MysqlHandle, type MysqlOptions, mysqlStore } from './mysql.ts'
 export { type PostgresHandle, type PostgresOptions, postgresStore } from './postgres.ts'
 export { type SqliteHandle, type SqliteOptions, type SqliteStatement, sqliteStore } from './sqlite.ts'
-export { type SqlExecutor, type SqlResult, type SqlStore, type SqlValue, sqlStore } from './store.ts'
+export { type SqlStore, sqlStore } from './store.ts'

@@ -1,5 +1,6 @@
 import { checkUrl, describe, has, owning } from './driver.ts'
-import { type SqlExecutor, type SqlStore, type SqlValue, sqlStore } from './store.ts'
+import type { SqlExecutor, SqlValue } from './executor.ts'
+import { type SqlStore, sqlStore } from './store.ts'
 
 export interface MysqlOptions {
   /** A letter or underscore, then up to 62 letters, digits or underscores. `holdfast_sessions` by default. */

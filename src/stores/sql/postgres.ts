@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { checkUrl, describe, has, owning } from './driver.ts'
-import { type SqlExecutor, type SqlResult, type SqlStore, type SqlValue, sqlStore } from './store.ts'
+import type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
+import { type SqlStore, sqlStore } from './store.ts'
 
 export interface PostgresOptions {
   /** A letter or underscore, then up to 47 letters, digits or underscores. `holdfast_sessions` by default. */

@@ -1,4 +1,4 @@
-import type { SqlExecutor } from './store.ts'
+import type { SqlExecutor } from './executor.ts'
 
 /** How one table of sessions is made and looked at, in the words of one database. */
 export interface TableSchema {

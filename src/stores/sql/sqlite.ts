@@ -4,8 +4,9 @@ import { dirname, resolve } from 'node:path'
 import { inspect } from 'node:util'
 import { StoreError } from '../store-error.ts'
 import { messageOf } from './errors.ts'
+import type { SqlExecutor } from './executor.ts'
 import { checkName, LONGEST_TABLE } from './names.ts'
-import { type SqlExecutor, type SqlStore, sqlStore } from './store.ts'
+import { type SqlStore, sqlStore } from './store.ts'
 
 export interface SqliteOptions {
   /** A letter or underscore, then up to 62 letters, digits or underscores. `holdfast_sessions` by default. */

@@ -1,5 +1,5 @@
+import type { SqlExecutor, SqlValue } from './executor.ts'
 import { quoted } from './schema.ts'
-import type { SqlExecutor, SqlValue } from './store.ts'
 
 /** A statement, with the names of its parameters in their order. */
 export interface Statement {

@@ -10,33 +10,10 @@ import type {
 } from '../../store.ts'
 import { StoreError } from '../store-error.ts'
 import { cureOf, isTransient, messageOf, wasAlreadyThere } from './errors.ts'
+import type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
 import { checkName, LONGEST_TABLE } from './names.ts'
 import { COLUMNS, MYSQL_LIMITS, schemaOf, type TableSchema } from './schema.ts'
 import { BATCH, bound, type Statement, type Statements, statementsFor } from './statements.ts'
-
-/** Runs statements: all that the store needs of a database and its driver. */
-export interface SqlExecutor {
-  readonly dialect: 'sqlite' | 'postgres' | 'mysql'
-  /**
-   * Runs one statement as a transaction of its own. Parameters are `$1`, `$2`, … for `postgres`, of which one may occur
-   * more than once, and a `?` each for the others. `durable`: it must be on disk when the promise resolves; for
-   * `postgres` the statement itself sees to that.
-   */
-  run(sql: string, params: readonly SqlValue[], durable?: boolean): Promise<SqlResult>
-  /** What can be done about an error that `run` threw, if it is a known one. The usual ones of PostgreSQL and MySQL are known already. */
-  cure?(error: unknown): string | undefined
-  /** Present if the connection is the executor's own. */
-  close?(): Promise<void>
-}
-
-export type SqlValue = string | number | null
-
-export interface SqlResult {
-  /** The values of each row in the order of the SELECT, as an array or under any names. */
-  readonly rows: readonly object[]
-  /** How many rows an INSERT, UPDATE or DELETE matched. */
-  readonly affected: number
-}
 
 /**
  * The store over any database that an executor reaches: for query builders and drivers that have no function of their
