@@ -496,6 +496,21 @@ describe('fastify', () => {
     return { sessions, server, url: `http://127.0.0.1:${port}` }
   }
 
+  /** The answer, and what ended up in nobody's hands, which would have ended the process. */
+  async function asked(server: FastifyInstance, url: string) {
+    const lost: unknown[] = []
+    const listen = (error: unknown) => void lost.push(error)
+    process.on('unhandledRejection', listen)
+    process.on('uncaughtException', listen)
+    const answer = await fetch(url, { signal: AbortSignal.timeout(2000) }).catch((e) => e)
+    await new Promise((r) => setTimeout(r, 50))
+    process.off('unhandledRejection', listen)
+    process.off('uncaughtException', listen)
+    server.server.closeAllConnections()
+    await server.close()
+    return { answer, lost }
+  }
+
   for (const changes of [true, false]) {
     it(`a header that Node refuses is an error, not the end of the process (changes: ${changes})`, async () => {
       const { sessions, server, url } = await app((server) => {
@@ -507,16 +522,7 @@ describe('fastify', () => {
           return 'ok'
         })
       })
-      const lost: unknown[] = []
-      const listen = (error: unknown) => void lost.push(error)
-      process.on('unhandledRejection', listen)
-      process.on('uncaughtException', listen)
-      const answer = await fetch(url, { signal: AbortSignal.timeout(2000) }).catch((e) => e)
-      await new Promise((r) => setTimeout(r, 50))
-      process.off('unhandledRejection', listen)
-      process.off('uncaughtException', listen)
-      server.server.closeAllConnections()
-      await server.close()
+      const { answer, lost } = await asked(server, url)
       expect(lost).toEqual([])
       expect(answer.status).toBe(500)
     })
@@ -532,16 +538,7 @@ describe('fastify', () => {
         return 'ok'
       })
     })
-    const lost: unknown[] = []
-    const listen = (error: unknown) => void lost.push(error)
-    process.on('unhandledRejection', listen)
-    process.on('uncaughtException', listen)
-    const answer = await fetch(url, { signal: AbortSignal.timeout(2000) }).catch((e) => e)
-    await new Promise((r) => setTimeout(r, 50))
-    process.off('unhandledRejection', listen)
-    process.off('uncaughtException', listen)
-    server.server.closeAllConnections()
-    await server.close()
+    const { answer, lost } = await asked(server, url)
     expect(lost).toEqual([])
     expect(answer.status).toBe(500)
   })
