@@ -1,10 +1,10 @@
 import { isOfThisLogin, isRetired, isRetiredByLogin, mayJoin, QUIET_TIME } from './admission.ts'
-import { CARRIES, LARGEST_COOKIE, setCookie } from './cookie.ts'
+import { createCarrier } from './carry.ts'
 import type { Core } from './core.ts'
 import { handleOf, initialData, replaceData, startAnew } from './core.ts'
-import { ConflictError, DataError } from './errors.ts'
+import { ConflictError } from './errors.ts'
 import { createLanes, type Lane } from './lanes.ts'
-import { cookieMaxAge, expiry, isCookieChanged } from './lifetime.ts'
+import { expiry, isCookieChanged } from './lifetime.ts'
 import { compileRules, merge } from './merge.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
@@ -14,8 +14,8 @@ import type { SessionRecord } from './record.ts'
 import { ended, tooLate, withheld } from './refusals.ts'
 import { routeOf, withholdsCookies } from './request.ts'
 import { countOf, nextRev } from './revision.ts'
-import { keyOf, newId, TOKEN_LENGTH } from './token.ts'
-import type { Carried, Kept } from './vault.ts'
+import { keyOf, newId } from './token.ts'
+import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
 import { adopt, encodeChanges, hasChanges, hasOperations, isUse, loginOf, putData } from './visit.ts'
 
@@ -47,6 +47,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   const { settings, vault, events } = core
   const { clock, codec, lifetime } = settings
   const { check, checkFlashes, rebase } = createRebaser(core, opener)
+  const { carry, takeAlong } = createCarrier(core)
   const lanes = createLanes()
 
   function commit(visit: Visit): Promise<void> | undefined {
@@ -217,35 +218,6 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       if (attempt > 0) await pause(Math.random() * Math.min(attempt, 5))
       lane.latest = current = result === 'gone' ? 'gone' : await reloaded(visit, clock())
     }
-  }
-
-  /** What the client's cookie is to carry. @throws HeadersSentError when it is too late for that, DataError when it is too much */
-  async function carry(visit: Visit, kept: Kept, expires: number, id: string): Promise<Carried> {
-    if (visit.answered) throw tooLate('save')
-    const before = id === visit.id ? visit.carried : undefined
-    const carried = await vault.carry!(keyOf(id), kept, expires, before)
-    const { name, attributes } = settings.cookie
-    const value = `${'-'.repeat(TOKEN_LENGTH)}${CARRIES}${carried.text}`
-    const maxAge = cookieMaxAge(kept.record, clock(), lifetime)
-    const bytes = setCookie({
-      name,
-      value,
-      attributes: maxAge === undefined ? attributes : { ...attributes, maxAge },
-    }).length
-    if (bytes <= LARGEST_COOKIE) return carried
-    throw new DataError(
-      `the cookie would take ${bytes} bytes, over the ${LARGEST_COOKIE} that browsers keep: ` +
-        'keep less in the session, or keep sessions on the server',
-    )
-  }
-
-  async function takeAlong(visit: Visit, carried: Carried, id: string): Promise<void> {
-    const before = visit.id === id || visit.kept?.record.user === undefined ? undefined : handleOf(visit)
-    visit.id = id
-    visit.handle = keyOf(id)
-    visit.carried = carried
-    visit.cookie = 'send'
-    if (before !== undefined) await vault.destroy(before, clock() + QUIET_TIME)
   }
 
   /** What the store holds now; `gone` also when it has expired. */

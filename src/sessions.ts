@@ -1,7 +1,6 @@
 import { hash } from 'node:crypto'
 import type { Answer } from './answer.ts'
 import { createAnswerer } from './answer.ts'
-import { carriersOf, createCarriers } from './carriers.ts'
 import { createCommitter } from './commit.ts'
 import type { Core } from './core.ts'
 import { createBackground, handleOf } from './core.ts'
@@ -15,6 +14,7 @@ import { createManagement } from './management.ts'
 import { createOpener } from './open.ts'
 import type { SessionOptions } from './options.ts'
 import type { RequestSource } from './request.ts'
+import { createRequestSlots, layersOf } from './request-slots.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
 import { recordSeal } from './seal.ts'
 import type { Session } from './session.ts'
@@ -120,7 +120,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   const management = createManagement(core)
   const stopSweeping = management.keepSweeping()
 
-  const carriers = createCarriers<Opened<Data>>(name)
+  const slots = createRequestSlots<Opened<Data>>(name)
   const parts = {
     core,
     opener,
@@ -131,17 +131,17 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
 
   function open(source: RequestSource, openOptions?: { lazy?: boolean }): Promise<Session<Data>> {
     if (typeof source !== 'object') return opener.open(source, openOptions).then(hold)
-    const known = carriers.get(source)
+    const known = slots.get(source)
     if (known) return openOptions?.lazy ? known.opening : known.opening.then(load)
     const opening: Promise<Session<Data>> = opener.open(source, openOptions).then(
       (visit) => (opened.session = hold(visit)),
       (error) => {
-        carriers.set(source, undefined) // this caller hears of it; the next one may try again
+        slots.set(source, undefined) // this caller hears of it; the next one may try again
         throw error
       },
     )
     const opened = new Opened<Data>(source, opening)
-    carriers.set(source, opened)
+    slots.set(source, opened)
     return opening
   }
 
@@ -165,8 +165,8 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     },
     closed: (session) => answerer.closed(visitOf(session)),
     of(request) {
-      for (const carrier of carriersOf(request)) {
-        const session = carriers.get(carrier)?.session
+      for (const layer of layersOf(request)) {
+        const session = slots.get(layer)?.session
         if (session) return session
       }
       throw new TypeError(
@@ -196,7 +196,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   }
 }
 
-/** What a request carries. It shows nothing of itself: whoever logs a request does not mean the session. */
+/** What stands in a request's slot. It shows nothing of itself: whoever logs a request does not mean the session. */
 class Opened<Data extends object> {
   readonly #request: object
   readonly #opening: Promise<Session<Data>>

@@ -339,7 +339,7 @@ describe('cookie store', () => {
   })
 })
 
-describe('carriers', () => {
+describe('a request that is opened', () => {
   it('a frozen request can be opened', async () => {
     const { sessions } = manager<Data>()
     const session = await sessions.open(Object.freeze({ headers: {}, method: 'GET', url: '/' }))
@@ -357,7 +357,7 @@ describe('carriers', () => {
   })
 })
 
-describe('carriers, more', () => {
+describe('a request that is opened, more', () => {
   it('an object that inherits from a request but has a cookie of its own is a request of its own', async () => {
     const { sessions } = manager<Data>()
     const [ann, bob] = [browser(sessions), browser(sessions)]

@@ -9,12 +9,12 @@ export interface Remembered {
  * request and all that it leads to would survive every quick collection, which at some thousand requests a second costs more than
  * everything else about a session.
  */
-export interface Carriers<T extends Remembered> {
+export interface RequestSlots<T extends Remembered> {
   get(request: object): T | undefined
   set(request: object, value: T | undefined): void
 }
 
-export function createCarriers<T extends Remembered>(name: string): Carriers<T> {
+export function createRequestSlots<T extends Remembered>(name: string): RequestSlots<T> {
   const slot = Symbol(`holdfast ${name}`)
   const ofFrozen = new WeakMap<object, T | undefined>()
   return {
@@ -31,7 +31,7 @@ export function createCarriers<T extends Remembered>(name: string): Carriers<T> 
 }
 
 /** Frameworks wrap Node's or the web's request: `request.raw` in Fastify, `ctx.req` in Koa, `c.req.raw` in Hono. */
-export function carriersOf(request: object): object[] {
+export function layersOf(request: object): object[] {
   const { raw, req } = request as { raw?: object; req?: { raw?: object } }
   return [request, raw, req, req?.raw].filter((one) => typeof one === 'object')
 }
