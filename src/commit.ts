@@ -11,7 +11,7 @@ import type { Operation } from './operations.ts'
 import { apply, concernsTokenOnly } from './operations.ts'
 import { createRebaser } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
-import { ended, tooLate, withheld } from './refusals.ts'
+import { ended, tooLate, unavailable, withheld } from './refusals.ts'
 import { routeOf, withholdsCookies } from './request.ts'
 import { countOf, nextRev } from './revision.ts'
 import { keyOf, newId } from './token.ts'
@@ -53,10 +53,12 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   function commit(visit: Visit): Promise<void> | undefined {
     if (visit.unresolved) return resolve(visit).then(() => commit(visit))
     const encoded = encodeChanges(visit, codec)
-    return encoded !== undefined || hasOperations(visit) ? write(visit, undefined, encoded) : undefined
+    if (encoded === undefined && !hasOperations(visit)) return undefined
+    return visit.outage ? Promise.reject(unavailable(visit)) : write(visit, undefined, encoded)
   }
 
   async function update<R>(visit: Visit, change: (data: object) => R): Promise<R> {
+    if (visit.outage) throw unavailable(visit)
     if (visit.unresolved) await resolve(visit)
     visit.touched = true
     let result: R
@@ -90,7 +92,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   /** Until it is written, ended or out of time: whatever stands in the store now is the base of the next attempt. */
   async function write(visit: Visit, change?: Change, encoded?: string): Promise<void> {
-    const deadline = performance.now() + settings.requestDeadline
+    const deadline = performance.now() + settings.deadlines.request
     let known = encoded
     for (;;) {
       const attempt =
@@ -135,6 +137,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const isCreated = await vault.create(handle, kept, expires)
     visit.unresolved = undefined
     if (!isCreated) {
+      if (await hasLanded(visit)) return false
       visit.id = newId()
       visit.handle = keyOf(visit.id)
       return false
@@ -212,11 +215,12 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       }
       if (performance.now() >= deadline) {
         throw new ConflictError(
-          `session ${handleOf(visit)}: others kept changing it for ${settings.requestDeadline} ms (deadlines.request)`,
+          `session ${handleOf(visit)}: others kept changing it for ${settings.deadlines.request} ms (deadlines.request)`,
         )
       }
       if (attempt > 0) await pause(Math.random() * Math.min(attempt, 5))
       lane.latest = current = result === 'gone' ? 'gone' : await reloaded(visit, clock())
+      if (current !== 'gone') takeOverLost(visit, current)
     }
   }
 
@@ -331,11 +335,26 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   /** Finds out what became of a write that got no answer: its revision tells. */
   async function resolve(visit: Visit): Promise<void> {
-    const { rev, sent, record, operations } = visit.unresolved!
+    const attempt = visit.unresolved!
     const found = await vault.load(handleOf(visit), { fresh: true, carried: visit.carried })
     visit.unresolved = undefined
-    if (found === undefined || found === 'destroyed') return
-    if (found.rev !== rev && !found.record.revs.includes(rev)) return
+    visit.lost = [...visit.lost, attempt]
+    if (found !== undefined && found !== 'destroyed') takeOverLost(visit, found)
+  }
+
+  /** Whether the id is taken by a create of this visit's own whose answer was lost. */
+  async function hasLanded(visit: Visit): Promise<boolean> {
+    visit.unresolved = visit.lost[0]
+    if (visit.unresolved) await resolve(visit)
+    return visit.standing === 'live'
+  }
+
+  /** What this visit had given up, and was done all the same: not to be done again. */
+  function takeOverLost(visit: Visit, found: Kept): void {
+    const landed = visit.lost.find(({ rev }) => found.rev === rev || found.record.revs.includes(rev))
+    if (!landed) return
+    visit.lost = []
+    const { rev, sent, record, operations } = landed
     const before = visit.standing === 'live' ? visit.kept!.record.generation : 0
     committed(visit, { ...found, rev }, sent, operations)
     if (visit.standing === 'new' || (operations.some(makesToken) && record.generation > before)) {
@@ -367,6 +386,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   async function reload(visit: Visit): Promise<void> {
+    if (visit.outage) throw unavailable(visit)
     if (visit.unresolved) await resolve(visit)
     if (visit.standing !== 'live') return
     const current = await reloaded(visit, clock())
@@ -376,6 +396,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   async function end(visit: Visit): Promise<void> {
+    if (visit.outage) throw unavailable(visit)
     if (visit.kept !== undefined) {
       const handle = handleOf(visit)
       const now = clock()

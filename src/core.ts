@@ -6,6 +6,7 @@ import { apply } from './operations.ts'
 import { newRecord } from './record.ts'
 import { validate } from './schema.ts'
 import type { Settings } from './settings.ts'
+import type { Store } from './store.ts'
 import type { TokenSigner } from './token.ts'
 import { keyOf, newId } from './token.ts'
 import type { Vault } from './vault.ts'
@@ -15,6 +16,8 @@ import { putData } from './visit.ts'
 /** What the parts of a manager share. */
 export interface Core {
   readonly settings: Settings
+  /** Behind its deadlines. */
+  readonly store: Store
   readonly vault: Vault
   readonly signer: TokenSigner
   readonly events: Events
@@ -85,6 +88,7 @@ export function startAnew(
   visit.generation = 1
   visit.kept = undefined
   visit.unresolved = undefined
+  visit.lost = []
   visit.carried = undefined
   // What an earlier commit made due was for the session that is over.
   if (visit.cookie === 'send') visit.cookie = 'none'

@@ -80,15 +80,32 @@ export class AuthenticationRequiredError extends HoldfastError {
   override readonly code = 'HOLDFAST_AUTHENTICATION_REQUIRED'
 }
 
-/** The store failed. 503; `cause` is its error. Nothing is known to be lost: the session is as it was when the store is back. */
+/**
+ * The store failed, or gave no answer in time. 503; `cause` is its error, if it gave one. Nothing is known to be lost: the session is as it
+ * was when the store is back.
+ */
 export class StoreUnavailableError extends HoldfastError {
   override readonly status = 503
   override readonly code = 'HOLDFAST_STORE_UNAVAILABLE'
   /** Whether the failed write may have reached the store all the same. Calling `commit()` again decides it by its revision. */
   readonly maybeApplied: boolean
+  /** Whether the same may well succeed in a moment. If not, the store refuses it and says why: somebody has to act. */
+  readonly retryable: boolean
 
-  constructor(message: string, options: { cause: unknown; maybeApplied: boolean }) {
+  constructor(message: string, options: { cause?: unknown; maybeApplied: boolean; retryable: boolean }) {
     super(message, { cause: options.cause })
     this.maybeApplied = options.maybeApplied
+    this.retryable = options.retryable
+  }
+
+  /** What frameworks add to the response when nobody catches it. */
+  get headers(): Readonly<Record<string, string>> {
+    return this.retryable ? { 'Retry-After': '1' } : {}
+  }
+
+  override getResponse(): Response {
+    const response = super.getResponse()
+    for (const [name, value] of Object.entries(this.headers)) response.headers.set(name, value)
+    return response
   }
 }

@@ -22,6 +22,10 @@ export interface SessionEvents {
   /** Something changed after the headers had left, and nobody called `commit()`: it is not saved. */
   uncommitted: { handle: string; route?: string | undefined }
   swept: { count: number }
+  /** The store answers nobody any more: until it does, requests that need it fail at once. `error` is that of the first to wait in vain. */
+  outage: { store: string; error: Error }
+  /** The store answers again. */
+  recovered: { store: string; milliseconds: number }
   /** What could not be thrown to the application: background writes, sweeping, what a store reports of itself (a cache that is down). */
   error: { operation: string; error: unknown }
 }
@@ -46,7 +50,7 @@ const NAMES: readonly (keyof SessionEvents)[] = [
     'forged',
     'duplicate',
   ] as const),
-  ...(['invalid', 'overwritten', 'uncommitted', 'swept', 'error'] as const),
+  ...(['invalid', 'overwritten', 'uncommitted', 'swept', 'outage', 'recovered', 'error'] as const),
 ]
 
 export function createEvents(logger: Logger): Events {
@@ -62,10 +66,7 @@ export function createEvents(logger: Logger): Events {
     emit(name, event) {
       const set = listeners.get(name)
       if (!set?.size) {
-        if (name === 'error') {
-          const { operation, error } = event as SessionEvents['error']
-          logger.error(`holdfast: ${operation} failed in the background`, error)
-        }
+        logUnheard(name, event, logger)
         return
       }
       for (const listener of set) {
@@ -76,5 +77,25 @@ export function createEvents(logger: Logger): Events {
         }
       }
     },
+  }
+}
+
+/** What somebody should know of, even if the application listens to nothing. */
+function logUnheard(
+  name: keyof SessionEvents,
+  event: SessionEvents[keyof SessionEvents],
+  logger: Logger,
+): void {
+  if (name === 'error') {
+    const { operation, error } = event as SessionEvents['error']
+    logger.error(`holdfast: ${operation} failed in the background`, error)
+  } else if (name === 'outage') {
+    const { store, error } = event as SessionEvents['outage']
+    logger.error(
+      `holdfast: the ${store} store does not answer: ${error.message}. Requests that need it fail until it does.`,
+    )
+  } else if (name === 'recovered') {
+    const { store, milliseconds } = event as SessionEvents['recovered']
+    logger.warn(`holdfast: the ${store} store answers again, after ${(milliseconds / 1000).toFixed(1)} s`)
   }
 }

@@ -11,7 +11,7 @@ import { checkTypes, refuseUnknown } from './given.ts'
 import { expiry, mayRotate } from './lifetime.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
-import { tooLate } from './refusals.ts'
+import { tooLate, unavailable } from './refusals.ts'
 import { viewOf } from './request.ts'
 import type { FlashMessage, LoginOptions, Session, SessionLifetime } from './session.ts'
 import type { Presented, Visit } from './visit.ts'
@@ -71,6 +71,9 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
   get isNew(): boolean {
     return this.#loaded().standing !== 'live'
+  }
+  get isUnavailable(): boolean {
+    return this.#loaded().outage !== undefined
   }
   get userId(): string | undefined {
     return this.#loaded().record.user
@@ -281,6 +284,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
 
   #do(operation: Operation): void {
     const visit = this.#visit
+    if (visit.outage) throw unavailable(visit)
     addOperation(visit, operation, this.#now(), this.#settings.lifetime)
     if (visit.answered) this.#parts.answerer.watch(visit)
   }

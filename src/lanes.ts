@@ -1,3 +1,5 @@
+import { NoAnswerError } from './breaker.ts'
+import { StoreUnavailableError } from './errors.ts'
 import type { Kept } from './vault.ts'
 
 /**
@@ -26,7 +28,9 @@ export function createLanes(): Lanes {
       if (!queue) queues.set(handle, (queue = { latest: undefined, waiting: 0, tail: Promise.resolve() }))
       const mine = queue
       const start = () => work(mine)
-      const turn = mine.waiting++ === 0 ? start() : mine.tail.then(start, start) // a failure is for its own caller
+      // A failure is for its own caller. But if the store does not answer, those who wait must not wait for that one after another.
+      const next = (error: unknown) => (isUnanswered(error) ? Promise.reject(notTried(error)) : start())
+      const turn = mine.waiting++ === 0 ? start() : mine.tail.then(start, next)
       mine.tail = turn
       try {
         return await turn
@@ -35,4 +39,19 @@ export function createLanes(): Lanes {
       }
     },
   }
+}
+
+function isUnanswered(error: unknown): error is StoreUnavailableError {
+  return error instanceof StoreUnavailableError && error.cause instanceof NoAnswerError
+}
+
+function notTried({ cause }: StoreUnavailableError): StoreUnavailableError {
+  return new StoreUnavailableError(
+    'commit not tried: the one before it, on the same session, got no answer',
+    {
+      cause,
+      maybeApplied: false,
+      retryable: true,
+    },
+  )
 }

@@ -72,8 +72,8 @@ const SHORTEST_REST = 10
 /** Node fires a timer of more than this at once. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
-export function createManagement({ settings, vault, events, background }: Core): Management {
-  const { clock, lifetime, store } = settings
+export function createManagement({ settings, store, vault, events, background }: Core): Management {
+  const { clock, lifetime } = settings
 
   function isLive({ record, lastSeen }: Kept): boolean {
     return clock() < expiry(record, lastSeen, lifetime)

@@ -2,12 +2,13 @@ import { admit, QUIET_TIME } from './admission.ts'
 import { CARRIES, readCookies } from './cookie.ts'
 import type { Core, InitialData } from './core.ts'
 import { detached, handleOf, initialData, startAnew } from './core.ts'
-import { InvalidRecordError } from './errors.ts'
+import { InvalidRecordError, StoreUnavailableError } from './errors.ts'
 import { expiry } from './lifetime.ts'
 import { newRecord } from './record.ts'
 import type { RequestSource } from './request.ts'
-import { cookieHeader, routeOf } from './request.ts'
+import { cookieHeader, routeOf, viewOf } from './request.ts'
 import { validate } from './schema.ts'
+import { checkOnStoreFailure } from './settings.ts'
 import type { VerifiedToken } from './token.ts'
 import { TOKEN_LENGTH } from './token.ts'
 import type { Kept } from './vault.ts'
@@ -93,6 +94,7 @@ export function createOpener(core: Core): Opener {
       kept = await vault.load(handle, fresh || visit.carried ? { fresh, carried: visit.carried } : undefined)
     } catch (error) {
       if (error instanceof InvalidRecordError) return refuse(visit, error)
+      if (error instanceof StoreUnavailableError && mayGoOnWithout(visit)) return beginWithout(visit, error)
       throw error
     }
     const now = clock()
@@ -210,9 +212,21 @@ export function createOpener(core: Core): Opener {
     const now = visit.openedAt
     const expires = expiry(kept.record, kept.lastSeen, lifetime)
     const then = expiry(kept.record, now, lifetime)
-    if (then > expires && expires - now < settings.requestDeadline) {
+    if (then > expires && expires - now < settings.deadlines.request) {
       background.run('touch', () => vault.touch(handleOf(visit), now, then))
     }
+  }
+
+  function mayGoOnWithout({ source }: Visit): boolean {
+    const { onStoreFailure } = settings
+    if (typeof onStoreFailure !== 'function') return onStoreFailure === 'anonymous'
+    return checkOnStoreFailure(onStoreFailure(viewOf(source))) === 'anonymous'
+  }
+
+  async function beginWithout(visit: Visit, outage: StoreUnavailableError): Promise<void> {
+    const { id, handle } = visit
+    await beginNew(visit)
+    Object.assign(visit, { id, handle, outage })
   }
 
   function beginNew(visit: Visit, presented = visit.presented): Promise<void> | undefined {
@@ -283,6 +297,8 @@ function newVisit(source: RequestSource, now: number): Visit {
     touched: false,
     looked: false,
     unresolved: undefined,
+    lost: [],
+    outage: undefined,
     carried: undefined,
     overwritten: undefined,
     cookie: 'none',

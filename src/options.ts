@@ -40,10 +40,24 @@ export interface SessionOptions<Data extends object> {
   clock?: () => number
   /** Tells managers apart: cookie, keys in the store, tokens. Default: `'id'`. */
   name?: string
+  /**
+   * How long a store may take, each counted to the next twentieth of a second. What is not done by then fails with `StoreUnavailableError`.
+   * Stores in this process (memory, SQLite) have none.
+   */
   deadlines?: {
-    /** How long a commit may go on when others keep changing the same session. Default: 5 s. */
+    /** For reading a session. Default: 500 ms. */
+    load?: Duration
+    /** For each attempt to write one. Default: 1 s. */
+    write?: Duration
+    /** For all attempts of a commit when others keep changing the same session, and for what lists or ends many. Default: 5 s. */
     request?: Duration
   }
+  /**
+   * What a request does whose session cannot be loaded since the store is not to be had: `'error'` (the default) fails with
+   * `StoreUnavailableError`, status 503; `'anonymous'` goes on with an empty session that refuses changes and never touches the
+   * cookie; or a function that chooses by the request.
+   */
+  onStoreFailure?: OnStoreFailure | ((request: RequestView) => OnStoreFailure)
   /** Remove expired records this often, in small batches, where the store does not do it by itself; `false` to call `sweep()` yourself. Default: 10 min. */
   sweepEvery?: Duration | false
   /** Where warnings go, and errors that nobody listens for. Default: the console. */
@@ -54,6 +68,8 @@ export interface SessionOptions<Data extends object> {
 export type MergeRulesFor<Data extends object> = {
   readonly [Path in '*' | (keyof Data & string) | `${keyof Data & string}.${string}`]?: MergeRule
 }
+
+export type OnStoreFailure = 'error' | 'anonymous'
 
 export type Secret = string | Uint8Array
 

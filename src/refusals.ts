@@ -1,5 +1,5 @@
 import { handleOf } from './core.ts'
-import { CookieWithheldError, HeadersSentError, SessionEndedError } from './errors.ts'
+import { CookieWithheldError, HeadersSentError, SessionEndedError, StoreUnavailableError } from './errors.ts'
 import { routeOf } from './request.ts'
 import type { Visit } from './visit.ts'
 
@@ -23,4 +23,13 @@ export function ended(visit: Visit): SessionEndedError {
   return new SessionEndedError(
     `session ${handleOf(visit)} ended or got a new token while this request was under way, so what the request changed was not saved`,
   )
+}
+
+/** The request goes on without its session (`onStoreFailure: 'anonymous'`), of which nobody knows what it holds. */
+export function unavailable({ outage }: Visit): StoreUnavailableError {
+  return new StoreUnavailableError('the session could not be loaded, so this request cannot change it', {
+    cause: outage,
+    maybeApplied: false,
+    retryable: outage!.retryable,
+  })
 }

@@ -15,6 +15,11 @@ export interface Session<Data extends object = Record<string, unknown>> {
   readonly handle: string
   /** Whether there is no record yet: nothing has been kept for this visitor. */
   readonly isNew: boolean
+  /**
+   * The store is not to be had, and this request goes on without its session (`onStoreFailure: 'anonymous'`): `data` is empty, nobody seems logged
+   * in, and every change throws `StoreUnavailableError`.
+   */
+  readonly isUnavailable: boolean
   /** Who logged in. */
   readonly userId: string | undefined
   /** What the client's cookie was worth: none came, it named this session, its session has ended, or we never made it. */

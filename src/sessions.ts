@@ -7,6 +7,7 @@ import { createBackground, handleOf } from './core.ts'
 import { OptionsError } from './errors.ts'
 import type { Listener, SessionEvents } from './events.ts'
 import { createEvents } from './events.ts'
+import { guardStore } from './guard.ts'
 import { HeldSession, loadedVisitOf, visitOf } from './held-session.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './management.ts'
@@ -92,13 +93,17 @@ export function createSessions<Data extends object = Record<string, unknown>>(
 ): Sessions<Data>
 export function createSessions<Data extends object>(options: SessionOptions<Data> = {}): Sessions<Data> {
   const settings = resolveOptions(options)
-  const { name, store, secrets, clock, logger } = settings
-  const release = claimName(store, name)
+  const { name, secrets, clock, logger } = settings
+  const release = claimName(settings.store, name)
 
   const events = createEvents(logger)
-  store.reportTo?.((operation, error) =>
-    events.emit('error', { operation: `${operation} of the ${store.name} store`, error }),
+  settings.store.reportTo?.((operation, error) =>
+    events.emit('error', { operation: `${operation} of the ${settings.store.name} store`, error }),
   )
+  const store = guardStore(settings.store, settings.deadlines, {
+    outage: (error) => events.emit('outage', { store: settings.store.name, error }),
+    recovered: (milliseconds) => events.emit('recovered', { store: settings.store.name, milliseconds }),
+  })
   const vault = createVault({
     store,
     name,
@@ -109,6 +114,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   })
   const core: Core = {
     settings,
+    store,
     vault,
     signer: tokenSigner(secrets, name),
     events,
@@ -191,7 +197,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     async close() {
       stopSweeping()
       await core.background.idle()
-      if (release()) await store.close?.()
+      if (release()) await settings.store.close?.()
     },
   }
 }

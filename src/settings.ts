@@ -3,9 +3,11 @@ import ms from 'ms'
 import type { Codec } from './codec.ts'
 import { defaultCodec } from './codec.ts'
 import type { CookieAttributes } from './cookie.ts'
+import type { Duration } from './duration.ts'
 import { duration, limit, positive } from './duration.ts'
 import { OptionsError } from './errors.ts'
 import { checkTypes, refuseUnknown } from './given.ts'
+import type { Deadlines } from './guard.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import type { CompiledRules, MergeRules } from './merge.ts'
 import { compileRules } from './merge.ts'
@@ -14,6 +16,7 @@ import type {
   LifetimeOptions,
   LifetimePreset,
   Logger,
+  OnStoreFailure,
   Secret,
   SessionOptions,
 } from './options.ts'
@@ -38,7 +41,8 @@ export interface Settings {
   readonly describe: ((request: RequestView) => Record<string, string>) | undefined
   readonly saveOnError: boolean
   readonly clock: () => number
-  readonly requestDeadline: number
+  readonly deadlines: Deadlines
+  readonly onStoreFailure: OnStoreFailure | ((request: RequestView) => OnStoreFailure)
   readonly sweepEvery: number | false
   readonly logger: Logger
 }
@@ -86,7 +90,8 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
     describe: options.describe,
     saveOnError: options.saveOnError ?? false,
     clock: options.clock ?? Date.now,
-    requestDeadline: resolveDeadlines(options.deadlines ?? {}),
+    deadlines: resolveDeadlines(options.deadlines ?? {}),
+    onStoreFailure: resolveOnStoreFailure(options.onStoreFailure),
     sweepEvery: limit('sweepEvery', options.sweepEvery, '10m'),
     logger,
   }
@@ -106,7 +111,7 @@ const OPTION_NAMES = [
     'maxBytes',
     'describe',
   ],
-  ...['saveOnError', 'clock', 'name', 'deadlines', 'sweepEvery', 'logger'],
+  ...['saveOnError', 'clock', 'name', 'deadlines', 'onStoreFailure', 'sweepEvery', 'logger'],
 ]
 
 function resolveStore(store: Store | undefined, logger: Logger): Store {
@@ -161,9 +166,26 @@ function resolveOnInvalid<Data extends object>(
   throw new OptionsError(`onInvalid: ${JSON.stringify(onInvalid)} must be 'anonymous', 'error' or a function`)
 }
 
-function resolveDeadlines(deadlines: NonNullable<SessionOptions<object>['deadlines']>): number {
-  refuseUnknown('deadlines.', deadlines, ['request'])
-  return positive('deadlines.request', duration('deadlines.request', deadlines.request ?? '5s'))
+function resolveDeadlines(deadlines: NonNullable<SessionOptions<object>['deadlines']>): Deadlines {
+  refuseUnknown('deadlines.', deadlines, ['load', 'write', 'request'])
+  const resolve = (name: keyof Deadlines, otherwise: Duration) =>
+    positive(`deadlines.${name}`, duration(`deadlines.${name}`, deadlines[name] ?? otherwise))
+  return { load: resolve('load', 500), write: resolve('write', 1000), request: resolve('request', 5000) }
+}
+
+function resolveOnStoreFailure(
+  given: SessionOptions<object>['onStoreFailure'] = 'error',
+): Settings['onStoreFailure'] {
+  if (typeof given === 'function') return given
+  return checkOnStoreFailure(given)
+}
+
+/** Also for what the application's function returns. */
+export function checkOnStoreFailure(given: unknown): OnStoreFailure {
+  if (given === 'error' || given === 'anonymous') return given
+  throw new OptionsError(
+    `onStoreFailure: ${JSON.stringify(given)} must be 'error', 'anonymous' or a function that returns one of them`,
+  )
 }
 
 const MAKE_ONE = 'Make one with: node -p "crypto.randomBytes(32).toString(\'base64url\')"'

@@ -10,6 +10,8 @@ export interface Store {
   readonly name: string
   /** Whether `update` compares and sets in one step, also between processes. If not, the store's page says what that costs. */
   readonly compareAndSet: boolean
+  /** Present on a store that works in this process and waits for nobody: it gets no deadlines. */
+  readonly inProcess?: boolean
 
   /** The record, with `lastSeen` as moved by `touch`; the tombstone of a destroyed one; or nothing. */
   load(key: string, options?: LoadOptions): Promise<StoredRecord | Tombstone | undefined>

@@ -1,3 +1,4 @@
+import { NotAskedError } from './breaker.ts'
 import { StoreUnavailableError } from './errors.ts'
 import type { SessionRecord } from './record.ts'
 import { formatRecord, parseRecord } from './record.ts'
@@ -142,10 +143,11 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
     return { text: cookieSeal.seal(text, boundToToken(handle, generation)), generation }
   }
 
-  function failure(operation: string, cause: unknown, maybeApplied = false): StoreUnavailableError {
+  function failure(operation: string, cause: unknown, writes = false): StoreUnavailableError {
     return new StoreUnavailableError(`${operation} failed in the ${store.name} store`, {
       cause,
-      maybeApplied,
+      maybeApplied: writes && !(cause instanceof NotAskedError),
+      retryable: (cause as { retryable?: boolean } | undefined)?.retryable ?? true,
     })
   }
 

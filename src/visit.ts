@@ -1,4 +1,5 @@
 import type { Codec } from './codec.ts'
+import type { StoreUnavailableError } from './errors.ts'
 import { collect, graft } from './graft.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import type { Operation } from './operations.ts'
@@ -51,9 +52,11 @@ export interface Visit {
   /** The handler asked for anything at all about the session, so the answer varies with the cookie. */
   looked: boolean
   /** A write that is on its way. Still there at the next one, its answer was lost: its revision tells what became of it. */
-  unresolved:
-    | { rev: string; sent: string; record: SessionRecord; operations: readonly Operation[] }
-    | undefined
+  unresolved: Attempt | undefined
+  /** Writes without an answer that had not been done when that was looked at, and may be yet: they may still be under way. */
+  lost: readonly Attempt[]
+  /** Why the session could not be loaded, if the request goes on without it. */
+  outage: StoreUnavailableError | undefined
 
   /** Where sessions travel with the client: what its cookie carries, or is to carry after this answer. */
   carried: Carried | undefined
@@ -73,6 +76,15 @@ export interface Visit {
   turn: Promise<unknown>
   /** What the handler began and may not have awaited. */
   begun: Begun<unknown>[]
+}
+
+/** What was sent to the store. */
+export interface Attempt {
+  readonly rev: string
+  /** The data, encoded. */
+  readonly sent: string
+  readonly record: SessionRecord
+  readonly operations: readonly Operation[]
 }
 
 /** A promise that knows whether anybody else takes care of its failure. */

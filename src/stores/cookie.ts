@@ -53,6 +53,7 @@ const DAY_MS = 86_400_000
 class CookieStore implements Store {
   readonly name = 'cookie'
   readonly compareAndSet = false
+  readonly inProcess: boolean
   /** Present with `revocations`. It ends sessions, and lists none. */
   readonly users?: SessionIndex
   readonly sweep?: NonNullable<Store['sweep']>
@@ -68,6 +69,7 @@ class CookieStore implements Store {
       )
     }
     this.#revocations = revocations
+    this.inProcess = revocations?.inProcess ?? true
     this.#rememberFor = rememberFor
     if (revocations?.sweep) this.sweep = revocations.sweep.bind(revocations)
     if (revocations?.reportTo) this.reportTo = revocations.reportTo.bind(revocations)

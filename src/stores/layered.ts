@@ -92,6 +92,7 @@ interface Flight {
 class LayeredStore implements Store {
   readonly name = 'layered'
   readonly compareAndSet: boolean
+  readonly inProcess: boolean
   readonly users?: SessionIndex
   readonly externalIds?: SessionIndex
   readonly scan?: (cursor: string | undefined, limit: number) => Promise<Page>
@@ -107,6 +108,7 @@ class LayeredStore implements Store {
 
   constructor(cache: Store, database: Store, cacheFor: number, cacheTimeout: number) {
     this.compareAndSet = database.compareAndSet
+    this.inProcess = (cache.inProcess ?? false) && (database.inProcess ?? false)
     this.#store = cache
     this.#database = database
     this.#cacheFor = cacheFor

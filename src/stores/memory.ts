@@ -61,6 +61,7 @@ const SEARCH_EVERY_MS = 1000
 class MemoryStore implements Store {
   readonly name = 'memory'
   readonly compareAndSet = true
+  readonly inProcess = true
   readonly users: SessionIndex = this.#sessionIndex((shard) => shard.users)
   readonly externalIds: SessionIndex = this.#sessionIndex((shard) => shard.externalIds)
 

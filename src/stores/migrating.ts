@@ -94,6 +94,7 @@ interface Home {
 class MigratingStore implements Store {
   readonly name = 'migrating'
   readonly compareAndSet: boolean
+  readonly inProcess: boolean
   readonly users?: SessionIndex
   readonly externalIds?: SessionIndex
   readonly scan?: (cursor: string | undefined, limit: number) => Promise<Page>
@@ -107,6 +108,7 @@ class MigratingStore implements Store {
     this.#from = from
     this.#to = to
     this.#moves = moves
+    this.inProcess = (from.inProcess ?? false) && (to.inProcess ?? false)
     // Who moves writes sessions in `to` only.
     this.compareAndSet = to.compareAndSet && (moves || from.compareAndSet)
     if (from.users && to.users) this.users = this.#sessionIndex(from.users, to.users)

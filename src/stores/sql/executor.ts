@@ -1,6 +1,8 @@
 /** Runs statements: all that the store needs of a database and its driver. */
 export interface SqlExecutor {
   readonly dialect: 'sqlite' | 'postgres' | 'mysql'
+  /** As of a store: it waits for nobody. */
+  readonly inProcess?: boolean
   /**
    * Runs one statement as a transaction of its own. Parameters are `$1`, `$2`, … for `postgres`, of which one may occur
    * more than once, and a `?` each for the others. `durable`: it must be on disk when the promise resolves; for

@@ -185,6 +185,7 @@ function executorOn(handle: SqliteHandle): SqlExecutor {
   const prepared = new Map<string, SqliteStatement>()
   return {
     dialect: 'sqlite',
+    inProcess: true,
     async run(sql, params) {
       let statement = prepared.get(sql)
       if (statement === undefined) {

@@ -50,6 +50,7 @@ const ATTEMPTS_TO_CREATE = 10
 class SqlStore implements Store {
   readonly name: string
   readonly compareAndSet = true
+  readonly inProcess: boolean
   readonly users: SessionIndex = this.#sessionIndex('users', 'user_id')
   readonly externalIds: SessionIndex = this.#sessionIndex('externalIds', 'external_id')
 
@@ -63,6 +64,7 @@ class SqlStore implements Store {
 
   constructor(executor: SqlExecutor, table: string, schema: string | undefined) {
     this.name = executor.dialect
+    this.inProcess = executor.inProcess ?? false
     this.#executor = executor
     this.#table = table
     this.#schema = schemaOf[executor.dialect](table, schema)

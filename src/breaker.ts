@@ -1,0 +1,167 @@
+import { after } from './deadline.ts'
+
+/** The store gave no answer in time. A write may have been done all the same, or may still be. */
+export class NoAnswerError extends Error {
+  override readonly name = 'NoAnswerError'
+}
+
+/** The store was not asked, since it answers nobody at the moment. */
+export class NotAskedError extends Error {
+  override readonly name = 'NotAskedError'
+}
+
+/** How long an operation may take, in milliseconds, by the name of the option that says so. */
+export interface Limit {
+  readonly name: string
+  readonly milliseconds: number
+  /** Reads or writes many records: too long to find out by it whether the store is back. */
+  readonly isBulk?: boolean
+}
+
+export interface BreakerEvents {
+  /** From now on nobody waits for the store but one probe at a time. */
+  outage(error: Error): void
+  /** The store answers again, after so many milliseconds. */
+  recovered(milliseconds: number): void
+}
+
+/** Between two probes; a quarter more or less, so that instances do not probe in step. */
+const REST_MS = 200
+/** How many operations may be under way when the store has just come back; each that is answered lets one more in. */
+const FIRST_AFTER_OUTAGE = 4
+/** From here on there is no limit. */
+const ENOUGH = 256
+
+/**
+ * Gives each operation a deadline, and spares the others the wait when the store is gone: when a deadline passes, and nothing at all has
+ * been answered since that operation was sent, all are refused at once but for a probe now and then. Once one succeeds the others follow, the
+ * more of them the more succeed, so that a store which has just come back is not run over.
+ *
+ * A quick error is an answer: it holds nobody up. A late success is one too, and ends an outage.
+ */
+export class Breaker {
+  readonly #name: string
+  readonly #events: BreakerEvents
+  #outage: Outage | undefined
+  /** How many operations may be under way at once. */
+  #room = Number.POSITIVE_INFINITY
+  #underWay = 0
+  #answers = 0
+  readonly #queue: (() => void)[] = []
+
+  /** `name` is the store's. */
+  constructor(name: string, events: BreakerEvents) {
+    this.#name = name
+    this.#events = events
+  }
+
+  /** @throws NoAnswerError or NotAskedError, or what `work` throws */
+  ask<T>(limit: Limit, work: () => Promise<T>): Promise<T> {
+    if (this.#outage && !this.#mayProbe(this.#outage, limit)) return Promise.reject(this.#notAsked())
+    return new Promise((resolve, reject) => {
+      let state: 'waiting' | 'sent' | 'over' = 'waiting'
+      let answersBefore = 0
+
+      const send = () => {
+        if (state === 'over') return
+        state = 'sent'
+        answersBefore = this.#answers
+        this.#underWay++
+        work().then(
+          (value) => {
+            over()
+            this.#succeeded()
+            resolve(value)
+            this.#letIn()
+          },
+          (error) => {
+            over()
+            this.#failed()
+            reject(error)
+            this.#letIn()
+          },
+        )
+      }
+      const over = () => {
+        keepTime()
+        if (state === 'sent') this.#underWay--
+        state = 'over'
+      }
+      const keepTime = after(limit.milliseconds, () => {
+        const wasSent = state === 'sent'
+        over()
+        if (!wasSent) return reject(this.#notAsked())
+        const error = new NoAnswerError(`no answer within ${limit.milliseconds} ms (${limit.name})`)
+        if (this.#answers === answersBefore) this.#unanswered(error)
+        reject(error)
+        this.#letIn()
+      })
+
+      if (this.#outage || this.#underWay < this.#room) send()
+      else this.#queue.push(send)
+    })
+  }
+
+  #mayProbe(outage: Outage, { isBulk = false }: Limit): boolean {
+    const now = performance.now()
+    if (outage.isProbed || now < outage.probeAt) return false
+    if (isBulk) outage.probeAt = now + rest()
+    else outage.isProbed = true
+    return true
+  }
+
+  #succeeded(): void {
+    this.#answers++
+    if (this.#outage) {
+      const { since } = this.#outage
+      this.#outage = undefined
+      this.#room = FIRST_AFTER_OUTAGE
+      this.#events.recovered(performance.now() - since)
+    } else if (this.#room < ENOUGH) {
+      this.#room++
+    } else {
+      this.#room = Number.POSITIVE_INFINITY
+    }
+  }
+
+  #failed(): void {
+    this.#answers++
+    if (this.#outage) this.#rest(this.#outage)
+  }
+
+  #unanswered(error: NoAnswerError): void {
+    if (this.#outage) {
+      this.#rest(this.#outage)
+    } else {
+      const now = performance.now()
+      this.#outage = { since: now, isProbed: false, probeAt: now + rest() }
+      this.#events.outage(error)
+    }
+  }
+
+  #rest(outage: Outage): void {
+    outage.isProbed = false
+    outage.probeAt = performance.now() + rest()
+  }
+
+  /** What waits while the store comes back; if it goes again, that ends with each one's deadline. */
+  #letIn(): void {
+    while (!this.#outage && this.#queue.length > 0 && this.#underWay < this.#room) this.#queue.shift()!()
+  }
+
+  #notAsked(): NotAskedError {
+    return new NotAskedError(
+      `not asked: the ${this.#name} store answers nobody at the moment. It is tried again every ${REST_MS} ms`,
+    )
+  }
+}
+
+interface Outage {
+  readonly since: number
+  isProbed: boolean
+  probeAt: number
+}
+
+function rest(): number {
+  return REST_MS * (0.75 + Math.random() / 2)
+}

@@ -1,0 +1,382 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  createSessions,
+  type SessionEvents,
+  type SessionOptions,
+  type Sessions,
+  StoreUnavailableError,
+} from 'holdfast'
+import { memoryStore } from 'holdfast/stores/memory'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { SECRET } from './helpers/browser.ts'
+import { type FaultyStore, faulty } from './helpers/faults.ts'
+
+interface Data {
+  visits?: number
+  [key: string]: unknown
+}
+
+/** What a deadline may be late by: a tick of its timer, and the loop's next turn. */
+const LATE = 150
+
+let store: FaultyStore
+let sessions: Sessions<Data>
+let events: [keyof SessionEvents, unknown][]
+
+function start(options: SessionOptions<Data> = {}) {
+  store = faulty(memoryStore())
+  sessions = createSessions<Data>({ secret: SECRET, store, merge: { visits: 'sum' }, ...options })
+  events = []
+  for (const name of ['outage', 'recovered', 'error'] as const) {
+    sessions.on(name, (event) => events.push([name, event]))
+  }
+}
+
+beforeEach(() => start())
+afterEach(() => {
+  store.thaw()
+  return sessions.close()
+})
+
+/** A visitor with a session, and the Cookie header that names it. */
+async function visitor(): Promise<string> {
+  const session = await sessions.open(undefined)
+  session.data.visits = 1
+  const { cookie } = await sessions.commit(session)
+  return `${cookie!.name}=${cookie!.value}`
+}
+
+async function timed<T>(work: Promise<T>): Promise<{ milliseconds: number; error: unknown }> {
+  const before = performance.now()
+  const error = await work.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  )
+  return { milliseconds: performance.now() - before, error }
+}
+
+const count = async (cookie: string) => (await sessions.open(cookie)).data.visits
+
+describe('a store that gives no answer', () => {
+  it('costs a load 500 ms, and the error says that nothing was written and to try again', async () => {
+    const cookie = await visitor()
+    store.freeze()
+    const { milliseconds, error } = await timed(sessions.open(cookie))
+    expect(milliseconds).toBeGreaterThanOrEqual(500)
+    expect(milliseconds).toBeLessThan(500 + LATE)
+    expect(error).toBeInstanceOf(StoreUnavailableError)
+    expect(error).toMatchObject({ status: 503, maybeApplied: false, retryable: true })
+    expect((error as Error).cause).toMatchObject({
+      message: 'no answer within 500 ms (deadlines.load)',
+    })
+  })
+
+  it('costs a write a second, and the error says that it may have been done', async () => {
+    const session = await sessions.open(await visitor())
+    session.data.visits = 2
+    store.freeze()
+    const { milliseconds, error } = await timed(sessions.commit(session) as Promise<unknown>)
+    expect(milliseconds).toBeGreaterThanOrEqual(1000)
+    expect(milliseconds).toBeLessThan(1000 + LATE)
+    expect(error).toMatchObject({ status: 503, maybeApplied: true, retryable: true })
+  })
+
+  it('has the deadlines of the options', async () => {
+    start({ deadlines: { load: 100, write: '0.2s' } })
+    const cookie = await visitor()
+    const session = await sessions.open(cookie)
+    session.data.visits = 2
+    store.freeze()
+    const [load, write] = await Promise.all([
+      timed(sessions.open(cookie)),
+      timed(sessions.commit(session) as Promise<unknown>),
+    ])
+    expect(load.milliseconds).toBeGreaterThanOrEqual(100)
+    expect(load.milliseconds).toBeLessThan(100 + LATE)
+    expect(write.milliseconds).toBeGreaterThanOrEqual(200)
+    expect(write.milliseconds).toBeLessThan(200 + LATE)
+  })
+
+  it('is no outage if it was this process that had no time to read the answer', async () => {
+    const cookie = await visitor()
+    const opening = sessions.open(cookie)
+    const end = performance.now() + 800
+    while (performance.now() < end);
+    expect((await opening).data.visits).toBe(1)
+    expect(events).toEqual([])
+  })
+
+  it('lets the commits that queue for one session fail together, not one after another', async () => {
+    const cookie = await visitor()
+    const open = await Promise.all(Array.from({ length: 8 }, () => sessions.open(cookie)))
+    for (const session of open) session.data.visits!++
+    store.freeze()
+    const ends = await Promise.all(open.map((session) => timed(sessions.commit(session) as Promise<unknown>)))
+    for (const { milliseconds, error } of ends) {
+      expect(error).toBeInstanceOf(StoreUnavailableError)
+      expect(milliseconds).toBeLessThan(1000 + LATE)
+    }
+    expect(ends.map(({ error }) => (error as StoreUnavailableError).maybeApplied)).toEqual([
+      true,
+      ...Array(7).fill(false),
+    ])
+  })
+
+  it('in this process has no deadline, however long another waits for it', async () => {
+    const slow = faulty(memoryStore())
+    const local = createSessions<Data>({
+      secret: SECRET,
+      store: Object.assign(slow, { inProcess: true }),
+      deadlines: { load: 50 },
+    })
+    const session = await local.open(undefined)
+    session.data.visits = 1
+    const { cookie } = await local.commit(session)
+    slow.freeze()
+    const opening = local.open(`${cookie!.name}=${cookie!.value}`)
+    await sleep(300)
+    slow.thaw()
+    expect((await opening).data.visits).toBe(1)
+    await local.close()
+  })
+})
+
+describe('during an outage', () => {
+  async function outage(): Promise<string> {
+    const cookie = await visitor()
+    store.freeze()
+    await timed(sessions.open(cookie))
+    return cookie
+  }
+
+  it('requests fail at once, and one at a time finds out whether it is over', async () => {
+    const cookie = await outage()
+    const before = store.asked
+    const slow: number[] = []
+    const end = performance.now() + 1500
+    let requests = 0
+    const pending: Promise<void>[] = []
+    while (performance.now() < end) {
+      requests++
+      pending.push(
+        timed(sessions.open(cookie)).then(({ milliseconds, error }) => {
+          expect(error).toBeInstanceOf(StoreUnavailableError)
+          if (milliseconds > 50) slow.push(milliseconds)
+        }),
+      )
+      await sleep(5)
+    }
+    await Promise.all(pending)
+    expect(requests).toBeGreaterThan(100)
+    expect(store.asked - before).toBe(slow.length)
+    expect(slow.length).toBeGreaterThanOrEqual(2)
+    expect(slow.length).toBeLessThanOrEqual(4)
+    for (const milliseconds of slow) expect(milliseconds).toBeLessThan(500 + LATE)
+  })
+
+  it('a write that was not tried says so', async () => {
+    const session = await sessions.open(await visitor())
+    session.data.visits = 2
+    await outage()
+    const { error } = await timed(sessions.commit(session) as Promise<unknown>)
+    expect(error).toMatchObject({ maybeApplied: false, retryable: true })
+    expect((error as Error).cause).toMatchObject({
+      message: expect.stringMatching(/^not asked: the memory store answers nobody/),
+    })
+  })
+
+  it('requests without a cookie, or with a forged one, go on', async () => {
+    await outage()
+    expect((await sessions.open(undefined)).isNew).toBe(true)
+    expect((await sessions.open('__Host-id=forged')).presented).toBe('forged')
+  })
+
+  it('an answer that comes late ends it, and says how long it took', async () => {
+    const cookie = await outage()
+    expect(events).toEqual([['outage', { store: 'memory', error: expect.any(Error) }]])
+    store.thaw()
+    await sleep(1)
+    expect(await count(cookie)).toBe(1)
+    expect(events).toHaveLength(2)
+    expect(events[1]).toEqual(['recovered', { store: 'memory', milliseconds: expect.any(Number) }])
+  })
+
+  it('an error is no sign that it is over', async () => {
+    const cookie = await outage()
+    store.thaw() // which answers what was asked before
+    await sleep(1)
+    store.freeze()
+    await timed(sessions.open(cookie))
+    const isOver = () => events.filter(([name]) => name === 'recovered').length === 2
+    store.error = new Error('connection refused')
+    for (let i = 0; i < 20; i++) {
+      await timed(sessions.open(cookie))
+      await sleep(25)
+    }
+    expect(isOver()).toBe(false)
+    store.error = undefined
+    store.thaw()
+    await sleep(1)
+    expect(isOver()).toBe(true)
+  })
+
+  it('ends within a fraction of a second of the return of the store', async () => {
+    const cookie = await outage()
+    await sleep(1000)
+    store.thaw()
+    const back = performance.now()
+    while ((await timed(sessions.open(cookie))).error) await sleep(5)
+    expect(performance.now() - back).toBeLessThan(500)
+    expect(await count(cookie)).toBe(1)
+  })
+
+  it('is not followed by a stampede: what has waited comes a few at a time, then more', async () => {
+    const cookie = await outage()
+    await sleep(300) // the next one may ask
+    const opening = sessions.open(cookie)
+    store.thaw()
+    await opening
+    store.most = 0
+    store.freeze()
+    const crowd = Array.from({ length: 200 }, () => sessions.open(cookie))
+    await sleep(5)
+    expect(store.underWay).toBeLessThanOrEqual(8)
+    store.thaw()
+    const all = await Promise.all(crowd)
+    expect(all.map(({ data }) => data.visits)).toEqual(Array(200).fill(1))
+    expect(store.most).toBeLessThan(200)
+  })
+
+  it('quick errors alone never begin one', async () => {
+    const cookie = await visitor()
+    store.error = new Error('connection refused')
+    for (let i = 0; i < 50; i++) await timed(sessions.open(cookie))
+    expect(store.asked).toBe(51)
+    store.error = undefined
+    expect(await count(cookie)).toBe(1)
+    expect(events).toEqual([])
+  })
+})
+
+describe('a write whose answer was lost', () => {
+  const late = { deadlines: { load: 50, write: 50 } }
+
+  it('and was done is not done again', async () => {
+    start(late)
+    const cookie = await visitor()
+    const session = await sessions.open(cookie)
+    session.data.visits = 2
+    store.freeze('after')
+    await expect(sessions.commit(session)).rejects.toMatchObject({ maybeApplied: true })
+    store.thaw()
+    await sleep(1)
+    await session.commit()
+    expect(await count(cookie)).toBe(2)
+  })
+
+  it('and is done only after that was looked at, is not done again', async () => {
+    start(late)
+    const cookie = await visitor()
+    const session = await sessions.open(cookie)
+    session.data.visits = 2
+    store.freeze('before', ['update'])
+    await expect(sessions.commit(session)).rejects.toMatchObject({ maybeApplied: true })
+    await sleep(300) // until the store is asked again
+    const again = session.commit()
+    while (store.underWay < 2) await sleep(1)
+    store.thaw() // the lost one first
+    await again
+    expect(await count(cookie)).toBe(2)
+  })
+
+  it('and created the session is found, not made twice', async () => {
+    start(late)
+    const session = await sessions.open(undefined)
+    session.data.visits = 1
+    store.freeze('after')
+    await expect(sessions.commit(session)).rejects.toMatchObject({ maybeApplied: true })
+    store.thaw()
+    await sleep(1)
+    const { cookie } = await sessions.commit(session)
+    expect(await count(`${cookie!.name}=${cookie!.value}`)).toBe(1)
+    expect((await sessions.stats()).sessions).toBe(1)
+  })
+})
+
+describe("with onStoreFailure: 'anonymous'", () => {
+  it('a request goes on with an empty session that refuses every change and sets no cookie', async () => {
+    start({ onStoreFailure: 'anonymous' })
+    const cookie = await visitor()
+    store.error = new Error('connection refused')
+    const open = () => sessions.open(cookie)
+
+    const reader = await open()
+    expect(reader.data).toEqual({})
+    expect([reader.isUnavailable, reader.userId]).toEqual([true, undefined])
+    const answer = await sessions.commit(reader)
+    expect(answer).toEqual({ headers: [['Vary', 'Cookie', 'append']] })
+
+    const refusal = {
+      status: 503,
+      message: 'the session could not be loaded, so this request cannot change it',
+    }
+    const writer = await open()
+    writer.data.visits = 1
+    await expect(sessions.commit(writer)).rejects.toMatchObject(refusal)
+    await expect((await open()).login('ann')).rejects.toMatchObject(refusal)
+    await expect((await open()).logout()).rejects.toMatchObject(refusal)
+    await expect((await open()).update((data) => void (data.visits = 1))).rejects.toMatchObject(refusal)
+    await expect((await open()).reload()).rejects.toMatchObject(refusal)
+    const flashing = await open()
+    expect(() => flashing.flash('info', 'hello')).toThrow(refusal.message)
+
+    store.error = undefined
+    const after = await open()
+    expect([after.isUnavailable, after.data]).toEqual([false, { visits: 1 }])
+  })
+
+  it('a change after which the application answers 500 by itself is not kept for later', async () => {
+    start({ onStoreFailure: 'anonymous' })
+    const cookie = await visitor()
+    store.error = new Error('connection refused')
+    const session = await sessions.open(cookie)
+    session.data.visits = 100
+    expect((await sessions.commit(session, { status: 500 })).cookie).toBeUndefined()
+    store.error = undefined
+    expect(await count(cookie)).toBe(1)
+  })
+
+  it('a function chooses by the request', async () => {
+    start({
+      onStoreFailure: (request) => (request.header('accept') === 'text/html' ? 'anonymous' : 'error'),
+    })
+    const cookie = await visitor()
+    store.error = new Error('connection refused')
+    const request = (accept: string) => new Request('http://localhost/', { headers: { accept, cookie } })
+    expect((await sessions.open(request('text/html'))).isUnavailable).toBe(true)
+    await expect(sessions.open(request('application/json'))).rejects.toMatchObject({ status: 503 })
+  })
+
+  it('what is not an answer to that question is refused by name', async () => {
+    expect(() => createSessions({ secret: SECRET, onStoreFailure: 'ignore' as 'error' })).toThrow(
+      /onStoreFailure: "ignore" must be 'error', 'anonymous' or a function/,
+    )
+    start({ onStoreFailure: () => 'maybe' as 'error' })
+    const cookie = await visitor()
+    store.error = new Error('connection refused')
+    await expect(sessions.open(cookie)).rejects.toThrow(/onStoreFailure: "maybe" must be/)
+  })
+})
+
+describe('after close()', () => {
+  it('no timer remains, whatever was under way', async () => {
+    start({ deadlines: { load: 100, write: 100 } })
+    const cookie = await visitor()
+    store.freeze()
+    const opening = timed(sessions.open(cookie))
+    await sessions.close()
+    await opening
+    await sleep(100)
+    expect(process.getActiveResourcesInfo().filter((name) => name === 'Timeout')).toEqual([])
+  })
+})
