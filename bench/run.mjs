@@ -1,18 +1,18 @@
-// npm run bench [-- --quick]: everything, as tables. About twelve minutes, or four with --quick, whose figures are rougher.
+// npm run bench [-- --quick]: everything, as tables. About twenty minutes, or ten with --quick, whose figures are rougher.
 import { execFile } from 'node:child_process'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { areInstalled, INSTALL } from './gunicorn.mjs'
 
 const isQuick = process.argv.includes('--quick')
 
 /** Runs a script of this folder in a process of its own and reads the JSON that it prints. */
 async function run(script, args, flags = []) {
   const file = fileURLToPath(new URL(script, import.meta.url))
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [...flags, file, ...args], {
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, file, ...args], {
     maxBuffer: 2 ** 24,
   })
-  process.stderr.write(stderr)
   return JSON.parse(stdout)
 }
 
@@ -62,6 +62,7 @@ async function overHttp() {
 }
 
 async function onServers() {
+  if (!areInstalled()) console.log(`\nFlask and Django are left out. To have them, on Debian: ${INSTALL}`)
   const args = isQuick ? ['--rounds', '2', '--processes', '1', '--ms', '100'] : []
   const backings = await run('stores.mjs', args, ['--import', 'tsx'])
   for (const [backing, frameworks] of Object.entries(backings)) {

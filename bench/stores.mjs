@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { startPostgres } from '../test/servers/postgres.ts'
 import { startRedis } from '../test/servers/redis.ts'
-import { areInstalled, INSTALL } from './gunicorn.mjs'
+import { areInstalled } from './gunicorn.mjs'
 
 const { values: options } = parseArgs({
   options: {
@@ -33,7 +33,6 @@ async function run(backing, url, framework, layers, milliseconds = options.ms) {
 }
 
 const hasPython = areInstalled()
-if (!hasPython) console.error(`Flask and Django are left out. To have them, on Debian: ${INSTALL}`)
 
 /** In longer rounds: the CPU time of gunicorn is known to 10 ms. */
 async function runPython(backing, url, framework, layers) {
