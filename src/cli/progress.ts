@@ -63,7 +63,8 @@ export class Progress {
 
   #draw(text: string, ending = ''): void {
     if (!this.#output.isTTY) return void this.#output.write(`${text}\n`)
-    const width = (this.#output.columns ?? 80) - 1
+    // A terminal that does not know its width says 0.
+    const width = (this.#output.columns || 80) - 1
     const room = Math.min(width - text.length - '[]'.length, LONGEST_BAR)
     const line = this.#total === undefined || room < SHORTEST_BAR ? text : `${this.#bar(room)}${text}`
     this.#output.write(CLEAR_LINE + line.slice(0, width) + ending)
@@ -80,7 +81,7 @@ export class Progress {
       `${Math.floor(this.#share() * 100)}%`.padStart(5),
       `${format(this.#seen)} of ${format(total)} sessions`,
       ...(speed === undefined ? [] : [`${format(Math.round(speed))}/s`]),
-      ...(speed ? [`${formatDuration((total - this.#seen) / speed)} left`] : []),
+      ...(speed && this.#seen < total ? [`${formatDuration((total - this.#seen) / speed)} left`] : []),
     ].join('  ')
   }
 
