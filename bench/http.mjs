@@ -7,11 +7,13 @@
 //                       [--scenarios read,write] [--backing redis --url redis://127.0.0.1:6379]
 //
 // prints JSON: by framework, layer and scenario { perSecond, cpu, added, overFloor, p99 }: microseconds of CPU time a request, what the
-// session layer adds to that of the bare framework and of the floor in the same round, and milliseconds.
+// session layer adds to that of the bare framework and of the floor in the same round (null without a floor), and milliseconds. The layers
+// of flask and django (gunicorn.mjs) must be named: they differ by backing.
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { parseArgs } from 'node:util'
+import { isOnGunicorn, startGunicorn } from './gunicorn.mjs'
 import { ask, load } from './load.mjs'
 import { median, percentile } from './statistics.mjs'
 
@@ -39,12 +41,18 @@ const scenarios = options.scenarios.split(',')
 const paths = { none: '/none', read: '/read', write: '/write', create: '/write' }
 
 async function start(framework, layer) {
+  const server = isOnGunicorn(framework)
+    ? await startGunicorn(framework, layer, options.url)
+    : await startNode(framework, layer)
+  return { layer, ...server }
+}
+
+async function startNode(framework, layer) {
   const child = fork(new URL('./server.mjs', import.meta.url), [
     ...[framework, layer, options.backing, options.url],
   ])
   const [port] = await Promise.race([once(child, 'message'), failure(child, `${framework} ${layer}`)])
   return {
-    layer,
     port,
     async cpu() {
       child.send('cpu')
@@ -128,7 +136,7 @@ async function sample(framework, names) {
         const measured = await measure(server, scenario, isWarmUp ? WARM_UP : milliseconds)
         bySameRound.push({ layer: server.layer, scenario, ...measured })
       }
-      const cpuOf = (wanted) => bySameRound.find(({ layer }) => layer === wanted).cpu
+      const cpuOf = (wanted) => bySameRound.find(({ layer }) => layer === wanted)?.cpu
       const compared = (one) => ({
         ...one,
         added: one.cpu - cpuOf('bare'),
@@ -142,8 +150,7 @@ async function sample(framework, names) {
 }
 
 async function compare(framework) {
-  const { layers } = await import(`./apps/${framework}.mjs`)
-  const names = options.layers?.split(',') ?? Object.keys(layers)
+  const names = options.layers?.split(',') ?? Object.keys((await import(`./apps/${framework}.mjs`)).layers)
   const samples = []
   for (let i = 0; i < Number(options.processes); i++) samples.push(...(await sample(framework, names)))
 

@@ -1,8 +1,9 @@
-// npm run bench [-- --quick]: everything, as tables. About eight minutes, or one with --quick, whose figures are rougher.
+// npm run bench [-- --quick]: everything, as tables. About twenty minutes, or ten with --quick, whose figures are rougher.
 import { execFile } from 'node:child_process'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { areInstalled, INSTALL } from './gunicorn.mjs'
 
 const isQuick = process.argv.includes('--quick')
 
@@ -61,19 +62,23 @@ async function overHttp() {
 }
 
 async function onServers() {
+  if (!areInstalled()) console.log(`\nFlask and Django are left out. To have them, on Debian: ${INSTALL}`)
   const args = isQuick ? ['--rounds', '2', '--processes', '1', '--ms', '100'] : []
   const backings = await run('stores.mjs', args, ['--import', 'tsx'])
   for (const [backing, frameworks] of Object.entries(backings)) {
     for (const [framework, layers] of Object.entries(frameworks)) {
+      const share = (result, scenario) =>
+        layers.floor
+          ? ((result[scenario].perSecond / layers.floor[scenario].perSecond) * 100).toFixed(0)
+          : '-'
       table(
         `${framework} on ${backing}: requests/s, also as a share of the hand-written handler's; CPU microseconds that the session layer adds`,
         ['', 'read/s', 'write/s', 'read %', 'write %', '+ read', '+ write'],
-        Object.entries(layers).map(([layer, { read, write }]) => [
+        Object.entries(layers).map(([layer, result]) => [
           layer,
-          ...[read, write].map(({ perSecond }) => perSecond.toFixed(0)),
-          ((read.perSecond / layers.floor.read.perSecond) * 100).toFixed(0),
-          ((write.perSecond / layers.floor.write.perSecond) * 100).toFixed(0),
-          ...[read, write].map(({ added }) => added.toFixed(1)),
+          ...['read', 'write'].map((scenario) => result[scenario].perSecond.toFixed(0)),
+          ...['read', 'write'].map((scenario) => share(result, scenario)),
+          ...['read', 'write'].map((scenario) => result[scenario].added.toFixed(1)),
         ]),
       )
     }

@@ -1,5 +1,6 @@
-// The visit counter over HTTP with sessions on a server: Redis and PostgreSQL, each started here. Everybody has the same driver, and `floor`
-// is a hand-written handler that does the same GET and EVALSHA (or SELECT and UPDATE) and nothing else.
+// The visit counter over HTTP with sessions on a server: Redis and PostgreSQL, each started here. On Node everybody has the same driver, and
+// `floor` is a hand-written handler that does the same GET and EVALSHA (or SELECT and UPDATE) and nothing else. Flask and Django have no
+// floor here, and are left out unless they are installed (gunicorn.mjs says how).
 //
 //   node --import tsx bench/stores.mjs [--rounds 4] [--processes 2] [--ms 200]
 //
@@ -9,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { startPostgres } from '../test/servers/postgres.ts'
 import { startRedis } from '../test/servers/redis.ts'
+import { areInstalled } from './gunicorn.mjs'
 
 const { values: options } = parseArgs({
   options: {
@@ -19,16 +21,24 @@ const { values: options } = parseArgs({
 })
 const http = fileURLToPath(new URL('./http.mjs', import.meta.url))
 
-async function run(backing, url, framework, layers) {
+const results = { redis: {}, postgres: {} }
+
+async function run(backing, url, framework, layers, milliseconds = options.ms) {
   const { stdout } = await promisify(execFile)(process.execPath, [
     ...[http, '--backing', backing, '--url', url, '--frameworks', framework, '--layers', layers],
     ...['--scenarios', 'read,write', '--rounds', options.rounds, '--processes', options.processes],
-    ...['--ms', options.ms],
+    ...['--ms', milliseconds],
   ])
-  return JSON.parse(stdout)[framework]
+  results[backing][framework] = JSON.parse(stdout)[framework]
 }
 
-const results = { redis: {}, postgres: {} }
+const hasPython = areInstalled()
+
+/** In longer rounds: the CPU time of gunicorn is known to 10 ms. */
+async function runPython(backing, url, framework, layers) {
+  if (hasPython) await run(backing, url, framework, layers, String(options.ms * 5))
+}
+
 const redis = await startRedis()
 try {
   const url = `redis://127.0.0.1:${redis.port}`
@@ -39,19 +49,17 @@ try {
     hono: 'hono-sessions',
   }
   for (const [framework, peer] of Object.entries(peers)) {
-    results.redis[framework] = await run('redis', url, framework, `bare,floor,holdfast,${peer}`)
+    await run('redis', url, framework, `bare,floor,holdfast,${peer}`)
   }
+  await runPython('redis', url, 'flask', 'bare,Flask-Session')
+  await runPython('redis', url, 'django', 'bare,cached sessions (django-redis)')
 } finally {
   await redis.stop()
 }
 const postgres = await startPostgres()
 try {
-  results.postgres.express = await run(
-    'postgres',
-    postgres.url,
-    'express',
-    'bare,floor,holdfast,express-session',
-  )
+  await run('postgres', postgres.url, 'express', 'bare,floor,holdfast,express-session')
+  await runPython('postgres', postgres.url, 'django', 'bare,database sessions')
 } finally {
   await postgres.stop()
 }

@@ -1,6 +1,7 @@
 // Checks the package as users get it: what npm packs, installed into an empty project with no optional peer, on this Node.
+import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -50,7 +51,17 @@ try {
     `,
   )
   run('node', ['try.js'], work)
-  console.log('installed without any optional peer: counts visits, and says how to install a driver')
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  assert.equal(run('npx', ['--no-install', 'holdfast', '--version'], work), `${version}\n`)
+  const moved = run(
+    join(work, 'node_modules/.bin/holdfast'),
+    ['drain', 'migrating:?from=file:a&to=file:b'],
+    work,
+  )
+  assert.match(moved, /^Done: no sessions are left/)
+  console.log(
+    'installed without any optional peer: counts visits, says how to install a driver, and runs its command',
+  )
 } finally {
   rmSync(work, { recursive: true, force: true })
 }

@@ -389,6 +389,79 @@ describe('drain', () => {
     expect(await store.drain({ signal: AbortSignal.abort() })).toEqual({ seen: 0, moved: 0, done: false })
   })
 
+  it('goes on when the promise of `onProgress` is kept', async () => {
+    const { from, store } = pair()
+    await fill(from, 3)
+    const told: string[] = []
+    await store.drain({
+      batch: 1,
+      async onProgress({ seen }) {
+        told.push(`${seen} begins`)
+        await sleep(5)
+        told.push(`${seen} ends`)
+      },
+    })
+    expect(told).toEqual([1, 2, 3].flatMap((seen) => [`${seen} begins`, `${seen} ends`]))
+  })
+
+  it('lets others run between batches, and between pages of the count, of stores without I/O', async () => {
+    const { from, store } = pair()
+    await fill(from, 3)
+    const counting = new AbortController()
+    setImmediate(() => counting.abort())
+    expect(await store.drain({ count: true, signal: counting.signal })).toEqual({
+      ...{ seen: 0, moved: 0 },
+      done: false,
+    })
+    const moving = new AbortController()
+    setImmediate(() => moving.abort())
+    const { seen, done } = await store.drain({ batch: 1, signal: moving.signal })
+    expect([seen, done]).toEqual([1, false])
+  })
+
+  it('stops when `to` fails, with nothing under way any more, and loses nothing', async () => {
+    const [from, to] = [memoryStore(), memoryStore()]
+    const keys = await fill(from, 30)
+    let creations = 0
+    let underWay = 0
+    const full = intercepted(to, async (name, perform) => {
+      underWay++
+      try {
+        if (name === 'create' && ++creations > 14) throw new Error('the disk is full')
+        // The one that fails is not the last of its batch to end.
+        await sleep(2)
+        return await perform()
+      } finally {
+        underWay--
+      }
+    })
+    const told: DrainProgress[] = []
+    const draining = migratingStore({ from, to: full }).drain({
+      batch: 10,
+      onProgress: (progress) => told.push(progress),
+    })
+    await expect(draining).rejects.toThrow('the disk is full')
+    expect(underWay).toBe(0)
+    expect(told.at(-1)).toEqual({ seen: 20, moved: 14, done: false })
+    const store = migratingStore({ from, to })
+    const left = (await from.scan(undefined, 30)).items
+    expect(left.map(([, { rev }]) => rev)).toEqual(Array(16).fill('1.a'))
+    expect(await store.drain()).toEqual({ seen: 16, moved: 16, done: true })
+    for (const key of keys) expect(await to.load(key)).toMatchObject({ rev: '1.a', user: key })
+  })
+
+  it('leaves nothing behind of a session that `to` has forgotten, since it had expired', async () => {
+    const { from, store } = pair()
+    await fill(from, 3)
+    const forgetful = intercepted(memoryStore(), (name, perform) =>
+      name === 'load' ? Promise.resolve(undefined as never) : perform(),
+    )
+    const forgotten = { ...forgetful, update: async () => 'gone' as const }
+    expect(await migratingStore({ from, to: forgotten }).drain()).toEqual({ seen: 3, moved: 0, done: true })
+    expect((await from.scan(undefined, 10)).items).toEqual([])
+    expect((await store.drain()).seen).toBe(0)
+  })
+
   it('several at once, beside live traffic, move each session once and lose nothing', async () => {
     const [from, to] = [fileStore(newPath()), sqliteStore(newPath())]
     const keys = await fill(from, 60)

@@ -43,6 +43,11 @@ describe('openStore', () => {
     ['mongodb://localhost/app', /openStore: 'mongodb:' names no store; begin with one of/],
     ['layered:?cache=memory:', /this URL has no database; it must be like layered:/],
     ['migrating:?to=memory:', /this URL has no from/],
+    [
+      'migrating:?from=memory:&to=mysql://u:p@a/b?table=x&ssl=true',
+      /has more than from, to, moves; .*encoded$/,
+    ],
+    ['layered:?cache=memory:&database=postgres://u:pa&ss@a/b', /has more than cache, database; .*encoded$/],
     [undefined as never, /this is no URL/],
   ])('refuses %s', (url, message) => {
     expect(() => openStore(url)).toThrow(message)

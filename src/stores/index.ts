@@ -78,23 +78,29 @@ const OPENERS: Readonly<Record<string, (url: string) => Store>> = {
 }
 
 function layered(url: string): Store {
-  return layeredStore({ cache: openPart(url, 'cache'), database: openPart(url, 'database') })
+  const { cache, database } = partsOf(url, ['cache', 'database'], [])
+  return layeredStore({ cache: openStore(cache), database: openStore(database) })
 }
 
 function migrating(url: string): Store {
-  const moves = partsOf(url).get('moves') !== 'false'
-  return migratingStore({ from: openPart(url, 'from'), to: openPart(url, 'to'), moves })
+  const { from, to, moves } = partsOf(url, ['from', 'to'], ['moves'])
+  return migratingStore({ from: openStore(from), to: openStore(to), moves: moves !== 'false' })
 }
 
-function partsOf(url: string): URLSearchParams {
-  return new URLSearchParams(url.slice(url.indexOf('?') + 1))
-}
-
-function openPart(url: string, name: string): Store {
-  const part = partsOf(url).get(name)
-  if (part) return openStore(part)
+/** Refuses what it does not know: the `&table=` of a URL that was not percent-encoded would be lost in silence. Repeats none of it, as it may be half a password. */
+function partsOf<Needed extends string, Other extends string>(
+  url: string,
+  needed: readonly Needed[],
+  others: readonly Other[],
+): Record<Needed, string> & Partial<Record<Other, string>> {
+  const found = new URLSearchParams(url.slice(url.indexOf('?') + 1))
+  const missing = needed.find((name) => !found.get(name))
+  const names: readonly string[] = [...needed, ...others]
+  const isForeign = [...found.keys()].some((name) => !names.includes(name))
+  if (missing === undefined && !isForeign) return Object.fromEntries(found) as Record<Needed | Other, string>
   throw new TypeError(
-    `openStore: this URL has no ${name}; it must be like layered:?cache=…&database=… or migrating:?from=…&to=…, both percent-encoded`,
+    `openStore: this URL has ${missing === undefined ? `more than ${names.join(', ')}` : `no ${missing}`}; ` +
+      'it must be like layered:?cache=…&database=… or migrating:?from=…&to=…, both percent-encoded',
   )
 }
 

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import {
   isTombstone,
   type LoadOptions,
@@ -26,8 +27,8 @@ export interface MigratingStoreOptions {
 }
 
 export interface DrainOptions {
-  /** Told after each batch. */
-  readonly onProgress?: (progress: DrainProgress) => void
+  /** Told after each batch. The next one waits for the promise that it may return, and so can be held up. */
+  readonly onProgress?: (progress: DrainProgress) => unknown
   /** Stops after the batch under way. */
   readonly signal?: AbortSignal
   /** How many sessions are moved at once. 20 by default. */
@@ -186,14 +187,16 @@ class MigratingStore implements Store {
 
   /**
    * Moves all that is in `from`, beside live traffic and other drains. To resume one that was stopped, start again: what has moved is not met any more.
-   * When one is done and no instance writes to `from`, then `from` is empty.
+   * When one is done and no instance writes to `from`, then `from` is empty. After an error, too, nothing is under way any more.
    *
-   * @throws StoreError if `from` cannot list its sessions (they still move when they are next seen), or this store does not move.
+   * @throws StoreError if `from` cannot list its sessions (they still move when they are next seen), or this store does not move; what the
+   * two stores throw, after the batch in which they did and its progress.
    */
   async drain({ onProgress, signal, batch = 20, count = false }: DrainOptions = {}): Promise<DrainProgress> {
     const { name } = this.#from
     if (!this.#moves) {
-      throw new StoreError(this.name, 'drain', 'it was opened with { moves: false }. Open it without.')
+      const problem = 'it was opened with { moves: false }, or moves=false in its URL. Open it without.'
+      throw new StoreError(this.name, 'drain', problem)
     }
     if (!this.#from.scan) {
       const cure = 'Sessions move when they are next seen; keep this store for as long as a session lives.'
@@ -201,20 +204,24 @@ class MigratingStore implements Store {
     }
     const scan = this.#from.scan.bind(this.#from)
     const total = count ? await this.#count(scan, signal) : undefined
-    let progress: DrainProgress = { seen: 0, moved: 0, ...(count && { total }), done: false }
+    let progress: DrainProgress = { seen: 0, moved: 0, ...(total !== undefined && { total }), done: false }
     let cursor: string | undefined
     while (!signal?.aborted) {
       const page = await scan(cursor, batch)
-      const moved = await Promise.all(page.items.map(([key]) => this.#move(key)))
+      const results = await Promise.allSettled(page.items.map((item) => this.#move(item)))
+      const failed = results.find(({ status }) => status === 'rejected')
       cursor = page.cursor
       progress = {
         ...progress,
-        seen: progress.seen + moved.length,
-        moved: progress.moved + moved.filter(Boolean).length,
-        done: cursor === undefined,
+        seen: progress.seen + results.length,
+        moved: progress.moved + results.filter((each) => each.status === 'fulfilled' && each.value).length,
+        done: cursor === undefined && failed === undefined,
       }
-      onProgress?.(progress)
+      await onProgress?.(progress)
+      if (failed?.status === 'rejected') throw failed.reason
       if (progress.done) break
+      // Two stores that answer without I/O would let nothing else run until the end.
+      await turn()
     }
     return progress
   }
@@ -299,24 +306,33 @@ class MigratingStore implements Store {
     if ((await this.#to.update(key, endedCopyOf(copy), copy.rev)) === 'ok') await this.#to.destroy(key, until)
   }
 
-  /** Moves it, or finishes a move that was begun; whether this call did. What is left in `from` of one that has moved or ended, by somebody who was interrupted, goes. */
-  async #move(key: string): Promise<boolean> {
-    const { store, found, moved } = await this.#home(key, { fresh: true })
+  /**
+   * Moves what was listed in `from`, or finishes a move that was begun; whether this call did. What is left in `from` of one that has moved
+   * or ended, by somebody who was interrupted or since `to` has already forgotten what had expired, goes.
+   */
+  async #move([key, listed]: Page['items'][number]): Promise<boolean> {
+    const { store, found = listed, moved } = await this.#home(key, { fresh: true })
     if (moved) return true
-    if (found !== undefined && store === this.#to) {
+    if (store === this.#to) {
       await this.#from.destroy(key, isTombstone(found) ? found.destroyedUntil : found.expires)
     }
     return false
   }
 
-  async #count(scan: NonNullable<Store['scan']>, signal: AbortSignal | undefined): Promise<number> {
+  /** Nothing if it was stopped. */
+  async #count(
+    scan: NonNullable<Store['scan']>,
+    signal: AbortSignal | undefined,
+  ): Promise<number | undefined> {
     let total = 0
     let cursor: string | undefined
     do {
       const page = await scan(cursor, 1000)
       total += page.items.length
       cursor = page.cursor
-    } while (cursor !== undefined && !signal?.aborted)
+      await turn()
+      if (signal?.aborted) return undefined
+    } while (cursor !== undefined)
     return total
   }
 
@@ -326,9 +342,9 @@ class MigratingStore implements Store {
       let cursor: string | undefined
       do {
         const page = await from.list(value, { cursor })
-        for (const [key] of page.items) {
-          await this.#move(key)
-          keys.push(key)
+        for (const item of page.items) {
+          await this.#move(item)
+          keys.push(item[0])
         }
         cursor = page.cursor
       } while (cursor !== undefined)
@@ -365,7 +381,7 @@ class MigratingStore implements Store {
       const page = await here(cursor?.slice(HERE.length))
       const items: Page['items'][number][] = []
       for (const item of page.items) {
-        if (this.#moves || isSeal(item[1])) await this.#move(item[0])
+        if (this.#moves || isSeal(item[1])) await this.#move(item)
         else items.push(item)
       }
       if (page.cursor !== undefined) return { items, cursor: HERE + page.cursor }
