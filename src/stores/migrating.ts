@@ -91,6 +91,9 @@ interface Home {
   readonly moved?: true
 }
 
+/** For what is given up in the old store next: what the new one forgot in a crash would be gone. */
+const SAFE = { durable: true }
+
 /** The argument that this is right is in docs/decisions/017-migrating.md. */
 class MigratingStore implements Store {
   readonly name = 'migrating'
@@ -283,10 +286,10 @@ class MigratingStore implements Store {
     there: StoredRecord | undefined,
   ): Promise<StoredRecord | undefined> {
     const copy = copyOf(here)
-    if (there === undefined) return (await this.#to.create(key, copy)) ? copy : undefined
+    if (there === undefined) return (await this.#to.create(key, copy, SAFE)) ? copy : undefined
     const { rev, lastSeen, expires } = originalOf(there)
     if (rev === here.rev && lastSeen === here.lastSeen && expires === here.expires) return there
-    return (await this.#to.update(key, copy, there.rev)) === 'ok' ? copy : undefined
+    return (await this.#to.update(key, copy, there.rev, SAFE)) === 'ok' ? copy : undefined
   }
 
   /** Only once the session is sealed; and only then is the seal made a tombstone, which with a copy would mean that the session has ended. */
@@ -296,7 +299,7 @@ class MigratingStore implements Store {
     durable: boolean | undefined,
   ): Promise<StoredRecord | undefined> {
     const record = originalOf(copy)
-    if ((await this.#to.update(key, record, copy.rev, { durable })) !== 'ok') return undefined
+    if ((await this.#to.update(key, record, copy.rev, SAFE)) !== 'ok') return undefined
     await this.#from.destroy(key, record.expires, { durable })
     return record
   }
