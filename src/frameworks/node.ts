@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { HoldfastError } from '../errors.ts'
+import { HoldfastError, StoreUnavailableError } from '../errors.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
 import { checkMounting } from './adapter-options.ts'
@@ -80,9 +80,11 @@ export function mount(carrier: object, property: string, session: object): void 
 
 function answerError(error: unknown, _request: IncomingMessage, response: ServerResponse): void {
   const known = error instanceof HoldfastError ? error : new HoldfastError('Internal Server Error')
-  if (known !== error) console.error(error)
+  if (known.status >= 500) console.error(error)
   response.statusCode = known.status
   response.setHeader('Content-Type', 'text/plain; charset=utf-8')
-  if (known.status === 503) response.setHeader('Retry-After', '1')
+  if (known instanceof StoreUnavailableError) {
+    for (const [name, value] of Object.entries(known.headers)) response.setHeader(name, value)
+  }
   response.end(known.expose ? known.message : 'The server could not answer this request.')
 }

@@ -1,4 +1,5 @@
 import type { HeaderChange } from '../answer.ts'
+import { HoldfastError } from '../errors.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
 import { checkMounting } from './adapter-options.ts'
@@ -14,13 +15,16 @@ export type SessionHandler<Data extends object, Rest extends unknown[]> = (
 export interface WebSessionsOptions {
   /** Load on `await session.load()` only. */
   lazy?: boolean
-  /** Answers in place of what the handler, or the loading or saving of its session, threw. Default: it is thrown on. */
+  /**
+   * Answers in place of what the handler, or the loading or saving of its session, threw. Default: what the client should know of is answered
+   * with its status (401, 409; 503 while the store is not to be had), and all else is thrown on, for the framework.
+   */
   onError?: (error: unknown, request: Request) => Response | Promise<Response>
 }
 
 /**
  * Sessions for whatever takes a web `Request` and gives a `Response`: Next.js route handlers, Remix, SvelteKit, Astro, Bun.serve,
- * Deno.serve. The response is handed on when the session is saved. What the handler throws, and what saving throws, is thrown.
+ * Deno.serve. The response is handed on when the session is saved.
  *
  * @example
  * ```ts
@@ -52,12 +56,17 @@ export function webSessions<Data extends object, Rest extends unknown[]>(
       const { headers } = await sessions.commit(session, { status: response.status })
       return withHeaders(response, headers)
     } catch (error) {
-      if (!onError) throw error
-      const response = await onError(error, request)
+      const response = await (onError ?? answerError)(error, request)
       const answer = session && (await sessions.commit(session, { discard: true }))
       return withHeaders(response, answer?.headers ?? [])
     }
   }
+}
+
+function answerError(error: unknown): Response {
+  if (!(error instanceof HoldfastError) || error.status === 500) throw error
+  if (error.status > 500) console.error(error)
+  return error.getResponse()
 }
 
 /** The response itself where its headers can be changed; those of `fetch` and `Response.redirect` cannot. */
