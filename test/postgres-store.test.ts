@@ -668,7 +668,12 @@ describe('settings of pg', () => {
   })
 
   it('may limit how long a statement takes, and may read binary: values are the same', async () => {
-    const set = new pg.Pool({ connectionString: server.url, max: 1, query_timeout: 300, ...{ binary: true } })
+    const set = new pg.Pool({
+      connectionString: server.url,
+      max: 1,
+      query_timeout: 1_500,
+      ...{ binary: true },
+    })
     opened.push(() => set.end())
     const table = newTable()
     const store = open(set, { table })
