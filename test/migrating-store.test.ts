@@ -142,6 +142,26 @@ describe('an old session', () => {
     }
   })
 
+  it('is written durably to the new store before the old one gives it up', async () => {
+    const { from, to } = pair()
+    const durable: [string, unknown][] = []
+    for (const write of ['create', 'update'] as const) {
+      const original = to[write].bind(to) as (...args: unknown[]) => Promise<unknown>
+      Object.assign(to, {
+        [write](...args: unknown[]) {
+          durable.push([write, (args.at(-1) as { durable?: boolean } | undefined)?.durable])
+          return original(...args)
+        },
+      })
+    }
+    await from.create('k', record('1.a'))
+    await migratingStore({ from, to }).load('k')
+    expect(durable).toEqual([
+      ['create', true],
+      ['update', true],
+    ])
+  })
+
   it('that was destroyed in `from` stays so, and is not made again', async () => {
     const { from, to, store } = pair()
     await from.create('k', record('1.a'))

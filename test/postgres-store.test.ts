@@ -657,6 +657,38 @@ describe('a write', () => {
   })
 })
 
+describe('settings of pg', () => {
+  it('may let a client send statements before the ones ahead are answered', async () => {
+    const pipelining = new pg.Pool({ ...{ connectionString: server.url, max: 1 }, ...{ pipeline: true } })
+    opened.push(() => pipelining.end())
+    const store = open(pipelining, { table: newTable() })
+    const kept = record({ user: 'ada' })
+    expect(await store.create('k', kept)).toBe(true)
+    expect(await store.load('k')).toEqual(kept)
+  })
+
+  it('may limit how long a statement takes, and may read binary: values are the same', async () => {
+    const set = new pg.Pool({
+      connectionString: server.url,
+      max: 1,
+      query_timeout: 1_500,
+      ...{ binary: true },
+    })
+    opened.push(() => set.end())
+    const table = newTable()
+    const store = open(set, { table })
+    const kept = record({ user: 'ada' })
+    await store.create('k', kept)
+    expect(await store.load('k')).toEqual(kept)
+    const client = await pool.connect()
+    await client.query(`BEGIN; SELECT 1 FROM ${table} FOR UPDATE`)
+    await expect(store.touch('k', NEVER, NEVER)).rejects.toThrow(/touch failed: Query read timeout/)
+    await client.query('COMMIT')
+    client.release()
+    expect(await store.load('k')).toBeDefined()
+  })
+})
+
 describe('trouble', () => {
   it('after close every operation says so, and close can be called again', async () => {
     const store = openUrl(server.url, { table: newTable() })

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { checkUrl, describe, has, owning } from './driver.ts'
 import type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
+import { PgStatement, takesPgStatements } from './pg-statement.ts'
 import { type SqlStore, sqlStore } from './store.ts'
 
 export interface PostgresOptions {
@@ -90,9 +91,12 @@ function runnerOn(handle: PostgresHandle, prepare: boolean | undefined): Run {
 
 function throughPg(handle: PgHandle, prepare = false): Run {
   const names = new Map<string, string>()
+  const nameFor = (text: string) => (prepare ? nameOf(text, names) : undefined)
+  if (takesPgStatements(handle)) {
+    return (text, params) => new PgStatement(text, params, nameFor(text)).runOn(handle)
+  }
   return async (text, params) => {
-    const statement = { text, values: [...params], name: prepare ? nameOf(text, names) : undefined }
-    const { rows, rowCount } = await handle.query(statement)
+    const { rows, rowCount } = await handle.query({ text, values: [...params], name: nameFor(text) })
     return { rows, affected: rowCount ?? 0 }
   }
 }
