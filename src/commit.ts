@@ -13,7 +13,7 @@ import { createRebaser } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
 import { ended, tooLate, withheld } from './refusals.ts'
 import { routeOf, withholdsCookies } from './request.ts'
-import { countOf, nextRev } from './revision.ts'
+import { countOf, firstRev, follows, nextRev } from './revision.ts'
 import { keyOf, newId } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
@@ -127,7 +127,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const now = clock()
     const { operations, record } = visit
     await check(sent, changed?.data ?? visit.data)
-    const kept: Kept = { rev: nextRev('0.'), record, data: sent, lastSeen: now }
+    const kept: Kept = { rev: firstRev(), record, data: sent, lastSeen: now }
     checkFlashes(record)
     const expires = expiry(record, now, lifetime)
     const carried = vault.carry && (await carry(visit, kept, expires, visit.id!))
@@ -291,9 +291,8 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   function successor(current: Kept, record: SessionRecord, data: string, visit: Visit, now: number): Kept {
-    const revs = [current.rev, ...current.record.revs].slice(0, 3)
     const lastSeen = isUse(visit) ? Math.max(now, current.lastSeen) : current.lastSeen
-    return { rev: nextRev(current.rev), record: { ...record, revs }, data, lastSeen }
+    return { rev: nextRev(current.rev), record, data, lastSeen }
   }
 
   function applyAll(
@@ -335,7 +334,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const found = await vault.load(handleOf(visit), { fresh: true, carried: visit.carried })
     visit.unresolved = undefined
     if (found === undefined || found === 'destroyed') return
-    if (found.rev !== rev && !found.record.revs.includes(rev)) return
+    if (!follows(found.rev, rev)) return
     const before = visit.standing === 'live' ? visit.kept!.record.generation : 0
     committed(visit, { ...found, rev }, sent, operations)
     if (visit.standing === 'new' || (operations.some(makesToken) && record.generation > before)) {
