@@ -13,7 +13,7 @@ import { createRebaser } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
 import { ended, tooLate, unavailable, withheld } from './refusals.ts'
 import { routeOf, withholdsCookies } from './request.ts'
-import { countOf, nextRev } from './revision.ts'
+import { countOf, firstRev, follows, nextRev } from './revision.ts'
 import { keyOf, newId } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
@@ -129,7 +129,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const now = clock()
     const { operations, record } = visit
     await check(sent, changed?.data ?? visit.data)
-    const kept: Kept = { rev: nextRev('0.'), record, data: sent, lastSeen: now }
+    const kept: Kept = { rev: firstRev(), record, data: sent, lastSeen: now }
     checkFlashes(record)
     const expires = expiry(record, now, lifetime)
     const carried = vault.carry && (await carry(visit, kept, expires, visit.id!))
@@ -295,9 +295,8 @@ export function createCommitter(core: Core, opener: Opener): Committer {
   }
 
   function successor(current: Kept, record: SessionRecord, data: string, visit: Visit, now: number): Kept {
-    const revs = [current.rev, ...current.record.revs].slice(0, 3)
     const lastSeen = isUse(visit) ? Math.max(now, current.lastSeen) : current.lastSeen
-    return { rev: nextRev(current.rev), record: { ...record, revs }, data, lastSeen }
+    return { rev: nextRev(current.rev), record, data, lastSeen }
   }
 
   function applyAll(
@@ -351,7 +350,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   /** What this visit had given up, and was done all the same: not to be done again. */
   function takeOverLost(visit: Visit, found: Kept): void {
-    const landed = visit.lost.find(({ rev }) => found.rev === rev || found.record.revs.includes(rev))
+    const landed = visit.lost.find(({ rev }) => follows(found.rev, rev))
     if (!landed) return
     visit.lost = []
     const { rev, sent, record, operations } = landed

@@ -123,7 +123,6 @@ function withoutTracesOfUser(record: SessionRecord, now: number): SessionRecord 
     retiredAt: record.retiredAt,
     userSince: record.userSince,
     flashes: [],
-    revs: record.revs,
   }
 }
 

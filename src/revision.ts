@@ -1,26 +1,53 @@
 import { randomBytes } from 'node:crypto'
 
-/** Characters of base64url: 48 bits. */
-const RANDOM = 8
-const POOL = 256 * RANDOM
+/*
+ * A revision is a count, and random characters for it and for each of the three before it: 3ebUxK0a4-hQe is the third, after 2K0a4-hQe.
+ * It counts, for caches that ask which of two is newer; it is random, since after a failover two writers may count alike; and it says what
+ * it follows, which decides a write whose answer was lost.
+ */
+
+/** Characters of base64url, 24 bits, of which the first is no digit: so the count ends there. */
+const RANDOM = 4
+const REMEMBERED = 4 * RANDOM
+const POOL = 512 * RANDOM
 /** The generator's price is for the call, not the byte. These characters are no secret, so they may wait here until they are used. */
 let pool = ''
 let used = POOL
 
-/**
- * The revision after this one: it counts, for caches that ask which of two is newer, and is random, since after a failover two writers
- * may count alike.
- */
+export function firstRev(): string {
+  return `1${random()}`
+}
+
+/** The revision after this one. */
 export function nextRev(rev: string): string {
-  if (used === POOL) {
-    pool = randomBytes((POOL * 6) / 8).toString('base64url')
-    used = 0
-  }
-  const random = pool.slice(used, used + RANDOM)
-  used += RANDOM
-  return `${(countOf(rev) + 1).toString(36)}.${random}`
+  const count = countOf(rev)
+  const digits = String(count).length
+  return count + 1 + random() + rev.slice(digits, digits + REMEMBERED - RANDOM)
+}
+
+/** Whether `later` is this revision, or one of the three after it. */
+export function follows(later: string, rev: string): boolean {
+  const steps = countOf(later) - countOf(rev)
+  const own = tailOf(rev).slice(0, RANDOM)
+  return steps >= 0 && tailOf(later).slice(steps * RANDOM, (steps + 1) * RANDOM) === own
 }
 
 export function countOf(rev: string): number {
-  return Number.parseInt(rev, 36) // up to the dot
+  return Number.parseInt(rev, 10) // up to the first random character
+}
+
+function tailOf(rev: string): string {
+  return rev.slice(String(countOf(rev)).length)
+}
+
+function random(): string {
+  for (;;) {
+    if (used === POOL) {
+      pool = randomBytes((POOL * 6) / 8).toString('base64url')
+      used = 0
+    }
+    const characters = pool.slice(used, used + RANDOM)
+    used += RANDOM
+    if (characters > ':' || characters < '0') return characters
+  }
 }

@@ -89,12 +89,17 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
     maxBytes: positive('maxBytes', options.maxBytes ?? 32_768),
     describe: options.describe,
     saveOnError: options.saveOnError ?? false,
-    clock: options.clock ?? Date.now,
+    clock: resolveClock(options.clock),
     deadlines: resolveDeadlines(options.deadlines ?? {}),
     onStoreFailure: resolveOnStoreFailure(options.onStoreFailure),
     sweepEvery: limit('sweepEvery', options.sweepEvery, '10m'),
     logger,
   }
+}
+
+/** Records hold whole milliseconds, and `performance.now` counts in parts of them. */
+function resolveClock(clock: (() => number) | undefined): () => number {
+  return clock === undefined ? Date.now : () => Math.floor(clock())
 }
 
 const OPTION_NAMES = [

@@ -441,7 +441,6 @@ describe('formatRecord', () => {
           category: text(),
           message: text(),
         })),
-        revs: pick<string[]>([], ['1.a-_Z'], ['1.a', '2.b', '3.c']),
       }
       const data = pick('{}', '{"a":"\n"}', '[1,2]', '')
       const back = parseRecord(formatRecord(record, data), {

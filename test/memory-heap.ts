@@ -26,9 +26,7 @@ const collectGarbage = globalThis.gc
 if (collectGarbage === undefined) throw new Error('start node with --expose-gc')
 
 const keys = Array.from({ length: sessions }, () => `id:${randomBytes(32).toString('base64url')}`)
-const texts = keys.map(
-  (_, i) => `{"v":1,"c":${Date.now()},"g":1,"login":{"at":${Date.now()}}}\n{"visits":${i}}`,
-)
+const texts = keys.map((_, i) => `A${Date.now().toString(36)}L${i}\n{"visits":${i}}`)
 
 function recordOf(i: number, withUser: boolean) {
   const rev = `${i % 100}.${Math.random().toString(36).slice(2, 14)}`

@@ -15,18 +15,18 @@ import { type Commander, textOf } from './clients.ts'
 import { cureOf, withoutArguments } from './errors.ts'
 import { DESTROY, INDEX, LOAD_FRESH, type Script, TOUCH, UPDATE } from './scripts.ts'
 import {
-  encode,
+  encodePercent,
   entryOf,
   formatExternalId,
   formatOwner,
   formatUser,
   formatValue,
   keyOfEntry,
-  newIndex,
+  newEntry,
   type Owner,
-  parseFields,
   parseIndexed,
   parseValue,
+  reachOf,
 } from './value.ts'
 
 const NAME = 'redis'
@@ -66,14 +66,14 @@ export class RedisStore implements Store {
   create(key: string, record: StoredRecord, options?: WriteOptions): Promise<boolean> {
     return this.#run('create', async () => {
       const recordKey = this.#recordKey(key)
-      const owner = formatOwner(record) && record
-      const index = owner && newIndex(record)
-      const value = formatValue(record, index)
-      if (owner) await this.#addToIndexes(key, owner, index)
+      const name = formatOwner(record) && (await this.#addToIndexes(key, record, record))
       const expiry = record.expires >= NEVER ? [] : ['PXAT', String(Math.max(1, record.expires))]
-      const answer = await this.#commander.command(['SET', recordKey, value, 'NX', ...expiry], recordKey)
+      const answer = await this.#commander.command(
+        ['SET', recordKey, formatValue(record, name), 'NX', ...expiry],
+        recordKey,
+      )
       if (answer === null) {
-        if (owner) await this.#removeFromIndexes([[key, owner, index]])
+        await this.#removeFromIndexes([[key, record, name]])
         return false
       }
       await this.#settle([recordKey], options)
@@ -89,17 +89,16 @@ export class RedisStore implements Store {
   ): Promise<UpdateResult> {
     return this.#run('update', async () => {
       const recordKey = this.#recordKey(key)
-      const args = [formatValue(record), encode(expectedRev)]
+      const args = [formatValue(record), encodePercent(expectedRev)]
       const unowned = formatOwner(record) ? [] : ['', expiryOf(record)]
       let answer = textOf(await this.#script(UPDATE, recordKey, [...args, ...unowned]))
-      let index = ''
+      let name = ''
       if (answer === 'index') {
-        index = newIndex(record)
-        await this.#addToIndexes(key, record, index)
-        answer = textOf(await this.#script(UPDATE, recordKey, [...args, index]))
+        name = await this.#addToIndexes(key, record, record)
+        answer = textOf(await this.#script(UPDATE, recordKey, [...args, name]))
       }
       if (answer === 'conflict' || answer === 'gone') {
-        if (index) await this.#removeFromIndexes([[key, record, index]])
+        if (name) await this.#removeFromIndexes([[key, record, name]])
         return answer
       }
       await this.#removeReplaced(key, answer)
@@ -111,23 +110,22 @@ export class RedisStore implements Store {
   touch(key: string, lastSeen: number, expires: number): Promise<boolean> {
     return this.#run('touch', async () => {
       const recordKey = this.#recordKey(key)
-      const times = [String(lastSeen), String(expires)]
+      const times = [lastSeen.toString(36), String(expires)]
       let owner = ''
-      let index = ''
+      let name = ''
       for (;;) {
-        const indexed = owner ? [index, owner] : []
+        const indexed = owner ? [name, owner] : []
         const answer = await this.#script(TOUCH, recordKey, [...times, ...indexed])
         const text = answer === null ? 'gone' : textOf(answer)
         const isUsed = text.startsWith('ok ')
-        if (index && !isUsed) await this.#removeFromIndexes([[key, ownerOf(owner), index]])
+        if (name && !isUsed) await this.#removeFromIndexes([[key, parseIndexed(owner).owner, name]])
         if (text === 'gone') return false
         if (!text.startsWith('index')) {
           await this.#removeReplaced(key, text)
           return true
         }
         owner = text.slice('index'.length)
-        index = newIndex({ lastSeen, expires })
-        await this.#addToIndexes(key, ownerOf(owner), index, 'even if full')
+        name = await this.#addToIndexes(key, parseIndexed(owner).owner, { lastSeen, expires }, 'even if full')
       }
     })
   }
@@ -137,8 +135,8 @@ export class RedisStore implements Store {
       const recordKey = this.#recordKey(key)
       const answer = await this.#script(DESTROY, recordKey, [String(until)])
       if (answer === null) return false
-      const { index, owner } = parseIndexed(textOf(answer))
-      await this.#removeFromIndexes([[key, owner, index]])
+      const { name, owner } = parseIndexed(textOf(answer))
+      await this.#removeFromIndexes([[key, owner, name]])
       await this.#settle([recordKey], options)
       return true
     })
@@ -219,7 +217,7 @@ export class RedisStore implements Store {
   // ---- indexes ----
 
   #indexKey(field: Field, value: string): string {
-    return `${this.#prefix}${field === 'user' ? '@' : '#'}${value}`
+    return this.#prefix + (field === 'user' ? formatUser(value) : formatExternalId(value))
   }
 
   #indexKeys(owner: Owner): string[] {
@@ -230,32 +228,44 @@ export class RedisStore implements Store {
     })
   }
 
-  /** Before the record is written: an entry without a record does no harm, but a record without one could not be revoked. */
-  async #addToIndexes(key: string, owner: Owner, index: string, ...evenIfFull: string[]): Promise<void> {
-    const { score, entry } = entryOf(index, key)
-    await Promise.all(
-      this.#indexKeys(owner).map((indexKey) => this.#script(INDEX, indexKey, [score, entry, ...evenIfFull])),
-    )
+  /**
+   * Before the record is written: an entry without a record does no harm, but a record without one could not be revoked. Resolves with
+   * the name that the entry has in all of its indexes.
+   */
+  async #addToIndexes(
+    key: string,
+    owner: Owner,
+    times: Pick<StoredRecord, 'lastSeen' | 'expires'>,
+    ...evenIfFull: string[]
+  ): Promise<string> {
+    const indexKeys = this.#indexKeys(owner)
+    for (;;) {
+      const { name, entry } = newEntry(key)
+      const args = [String(reachOf(times)), entry, ...evenIfFull]
+      const answers = await Promise.all(indexKeys.map((indexKey) => this.#script(INDEX, indexKey, args)))
+      const added = indexKeys.filter((_, i) => textOf(answers[i]) === 'ok')
+      if (added.length === indexKeys.length) return name
+      await Promise.all(added.map((indexKey) => this.#script(INDEX, indexKey, ['', entry])))
+    }
   }
 
   async #removeFromIndexes(
-    removed: readonly (readonly [key: string, owner: Owner, index: string])[],
+    removed: readonly (readonly [key: string, owner: Owner, name: string])[],
   ): Promise<void> {
     const entries = new Map<string, string[]>()
-    for (const [key, owner, index] of removed) {
+    for (const [key, owner, name] of removed) {
       for (const indexKey of this.#indexKeys(owner)) {
-        const { entry } = entryOf(index, key)
-        entries.set(indexKey, [...(entries.get(indexKey) ?? []), entry])
+        entries.set(indexKey, [...(entries.get(indexKey) ?? []), entryOf(name, key)])
       }
     }
     await inBatches([...entries], ([indexKey, each]) => this.#script(INDEX, indexKey, ['', ...each]))
   }
 
-  /** `ok @… user=…`, as the scripts answer, names what no longer holds. */
+  /** `ok k3@id:ada`, as the scripts answer, names what no longer holds. */
   async #removeReplaced(key: string, answer: string): Promise<void> {
     if (answer === 'ok') return
-    const { index, owner } = parseIndexed(answer.slice('ok'.length))
-    await this.#removeFromIndexes([[key, owner, index]])
+    const { name, owner } = parseIndexed(answer.slice('ok '.length))
+    await this.#removeFromIndexes([[key, owner, name]])
   }
 
   /** The keys that the index names, sorted. It is a hint: each must be looked up. */
@@ -286,8 +296,8 @@ export class RedisStore implements Store {
           const answers = await inBatches(keys, (key) => this.#script(DESTROY, this.#recordKey(key), args))
           const destroyed = keys.flatMap((key, i) => {
             if (answers[i] === null) return []
-            const { index, owner } = parseIndexed(textOf(answers[i]))
-            return [[key, owner, index] as const]
+            const { name, owner } = parseIndexed(textOf(answers[i]))
+            return [[key, owner, name] as const]
           })
           await this.#removeFromIndexes(destroyed)
           const recordKeys = destroyed.map(([key]) => this.#recordKey(key))
@@ -372,10 +382,6 @@ export class RedisStore implements Store {
 
 function expiryOf({ expires }: StoredRecord): string {
   return expires >= NEVER ? 'never' : String(Math.max(1, expires))
-}
-
-function ownerOf(formatted: string): Owner {
-  return parseFields(formatted.slice(1).split(' '))
 }
 
 interface ScanPosition {

@@ -1,0 +1,1 @@
+export function visitor(): { visits: number; cart: Record<string, number> }
