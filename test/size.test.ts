@@ -10,7 +10,7 @@ const BUDGET = {
   'frameworks/express': 4_500,
   'frameworks/web': 1_500,
   'stores/sql/index': 10_000,
-  'stores/redis/index': 9_000,
+  'stores/redis/index': 9_500,
   'stores/memcached/index': 8_000,
   'stores/layered': 3_000,
   'stores/index': 32_000,

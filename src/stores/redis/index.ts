@@ -46,7 +46,7 @@ export interface RedisWait {
  * id, and one otherwise. Whatever else changes the user takes two or three more.
  *
  * Records are read from primaries, unless a client of valkey-glide is told to prefer replicas. Listing reads the whole index of a user
- * for each page. An index entry is removed with its record, or, if the record merely expires, after as much time again as it had, at most 30 days.
+ * for each page. An index entry is removed with its record, or, if the record merely expires, after as much time again as it had, at most 25 days.
  *
  * The server must not evict (`maxmemory-policy noeviction`): an `error` event says so once if it may. Replicas follow behind:
  * a write that the primary confirmed is lost if it dies before them, unless it was `durable` and `wait` is set.

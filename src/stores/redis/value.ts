@@ -21,7 +21,7 @@ export type Owner = Pick<StoredRecord, 'user' | 'externalId'>
 
 const TOMBSTONE = 'destroyed '
 const UNITS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000 }
-/** Seconds. How long an entry may outlive its record, at the most: 24 days. */
+/** Seconds. How long an entry may outlive its record, at the most: 24.3 days. */
 const MOST_SLACK = 2 ** 21
 /** Characters of base64url. */
 const NAME_LENGTH = 2
