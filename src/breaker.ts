@@ -1,4 +1,4 @@
-import { after } from './deadline.ts'
+import { Deadline } from './deadline.ts'
 
 /** The store gave no answer in time. A write may have been done all the same, or may still be. */
 export class NoAnswerError extends Error {
@@ -47,7 +47,7 @@ export class Breaker {
   #room = Number.POSITIVE_INFINITY
   #underWay = 0
   #answers = 0
-  readonly #queue: (() => void)[] = []
+  readonly #queue: Asked[] = []
 
   /** `name` is the store's. */
   constructor(name: string, events: BreakerEvents) {
@@ -57,60 +57,23 @@ export class Breaker {
 
   /** @throws NoAnswerError or NotAskedError, or what `work` throws */
   ask<T>(limit: Limit, work: () => Promise<T>): Promise<T> {
-    if (this.#outage && !this.#mayProbe(this.#outage, limit)) return Promise.reject(this.#notAsked())
+    if (this.#outage && !this.#mayProbe(this.#outage, limit)) return Promise.reject(this.notAsked())
     return new Promise((resolve, reject) => {
-      let state: 'waiting' | 'sent' | 'over' = 'waiting'
-      let answersBefore = 0
-
-      const send = () => {
-        if (state === 'over') return
-        state = 'sent'
-        answersBefore = this.#answers
-        this.#underWay++
-        work().then(
-          (value) => {
-            over()
-            this.#succeeded()
-            resolve(value)
-            this.#letIn()
-          },
-          (error) => {
-            over()
-            this.#failed()
-            reject(error)
-            this.#letIn()
-          },
-        )
-      }
-      const over = () => {
-        keepTime()
-        if (state === 'sent') this.#underWay--
-        state = 'over'
-      }
-      const keepTime = after(limit.milliseconds, () => {
-        const wasSent = state === 'sent'
-        over()
-        if (!wasSent) return reject(this.#notAsked())
-        const error = new NoAnswerError(`no answer within ${limit.milliseconds} ms (${limit.name})`)
-        if (this.#answers === answersBefore) this.#unanswered(error)
-        reject(error)
-        this.#letIn()
-      })
-
-      if (this.#outage || this.#underWay < this.#room) send()
-      else this.#queue.push(send)
+      const asked = new Asked(this, limit, work, resolve as (value: unknown) => void, reject)
+      if (this.#outage || this.#underWay < this.#room) asked.send()
+      else this.#queue.push(asked)
     })
   }
 
-  #mayProbe(outage: Outage, { isBulk = false }: Limit): boolean {
-    const now = performance.now()
-    if (outage.isProbed || now < outage.probeAt) return false
-    if (isBulk) outage.probeAt = now + rest()
-    else outage.isProbed = true
-    return true
+  /** An operation is sent. Returns how many have been answered before. */
+  sent(): number {
+    this.#underWay++
+    return this.#answers
   }
 
-  #succeeded(): void {
+  /** `isLate`: it had been given up. */
+  succeeded(isLate: boolean): void {
+    if (!isLate) this.#underWay--
     this.#answers++
     if (this.#outage) {
       const { since } = this.#outage
@@ -122,21 +85,43 @@ export class Breaker {
     } else {
       this.#room = Number.POSITIVE_INFINITY
     }
+    if (this.#queue.length > 0) this.#letIn()
   }
 
-  #failed(): void {
+  failed(isLate: boolean): void {
+    if (!isLate) this.#underWay--
     this.#answers++
     if (this.#outage) this.#rest(this.#outage)
+    this.#letIn()
   }
 
-  #unanswered(error: NoAnswerError): void {
-    if (this.#outage) {
-      this.#rest(this.#outage)
-    } else {
-      const now = performance.now()
-      this.#outage = { since: now, isProbed: false, probeAt: now + rest() }
-      this.#events.outage(error)
+  /** One was given up that had been sent after so many answers. */
+  unanswered(answersBefore: number, error: NoAnswerError): void {
+    this.#underWay--
+    if (this.#answers === answersBefore) {
+      if (this.#outage) {
+        this.#rest(this.#outage)
+      } else {
+        const now = performance.now()
+        this.#outage = { since: now, isProbed: false, probeAt: now + rest() }
+        this.#events.outage(error)
+      }
     }
+    this.#letIn()
+  }
+
+  notAsked(): NotAskedError {
+    return new NotAskedError(
+      `not asked: the ${this.#name} store answers nobody at the moment. It is tried again every ${REST_MS} ms`,
+    )
+  }
+
+  #mayProbe(outage: Outage, { isBulk = false }: Limit): boolean {
+    const now = performance.now()
+    if (outage.isProbed || now < outage.probeAt) return false
+    if (isBulk) outage.probeAt = now + rest()
+    else outage.isProbed = true
+    return true
   }
 
   #rest(outage: Outage): void {
@@ -146,13 +131,7 @@ export class Breaker {
 
   /** What waits while the store comes back; if it goes again, that ends with each one's deadline. */
   #letIn(): void {
-    while (!this.#outage && this.#queue.length > 0 && this.#underWay < this.#room) this.#queue.shift()!()
-  }
-
-  #notAsked(): NotAskedError {
-    return new NotAskedError(
-      `not asked: the ${this.#name} store answers nobody at the moment. It is tried again every ${REST_MS} ms`,
-    )
+    while (!this.#outage && this.#queue.length > 0 && this.#underWay < this.#room) this.#queue.shift()!.send()
   }
 }
 
@@ -164,4 +143,67 @@ interface Outage {
 
 function rest(): number {
   return REST_MS * (0.75 + Math.random() / 2)
+}
+
+/** An operation, from when it is asked for until it is answered or given up. */
+class Asked extends Deadline {
+  private state: 'waiting' | 'sent' | 'over' = 'waiting'
+  private answersBefore = 0
+  private readonly breaker: Breaker
+  private readonly limit: Limit
+  private readonly work: () => Promise<unknown>
+  private readonly resolve: (value: unknown) => void
+  private readonly reject: (error: unknown) => void
+
+  constructor(
+    breaker: Breaker,
+    limit: Limit,
+    work: () => Promise<unknown>,
+    resolve: (value: unknown) => void,
+    reject: (error: unknown) => void,
+  ) {
+    super(limit.milliseconds)
+    this.breaker = breaker
+    this.limit = limit
+    this.work = work
+    this.resolve = resolve
+    this.reject = reject
+  }
+
+  send(): void {
+    if (this.state === 'over') return
+    this.state = 'sent'
+    this.answersBefore = this.breaker.sent()
+    this.work().then(
+      (value) => {
+        this.breaker.succeeded(this.isOver())
+        this.resolve(value)
+      },
+      (error) => {
+        this.breaker.failed(this.isOver())
+        this.reject(error)
+      },
+    )
+  }
+
+  /** Whether it had been given up; if not, it is over now. */
+  private isOver(): boolean {
+    if (this.state === 'over') return true
+    this.state = 'over'
+    this.met()
+    return false
+  }
+
+  protected override expired(): void {
+    const wasSent = this.state === 'sent'
+    this.state = 'over'
+    if (wasSent) {
+      const { milliseconds, name } = this.limit
+      const error = new NoAnswerError(`no answer within ${milliseconds} ms (${name})`)
+      this.breaker.unanswered(this.answersBefore, error)
+      this.reject(error)
+    } else {
+      this.reject(this.breaker.notAsked())
+    }
+  }
 }
