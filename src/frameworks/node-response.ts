@@ -294,25 +294,23 @@ function putOnMask(res: ServerResponse, hold: Hold, status: number): () => void 
   const waiting = res as Waiting
   const face: object = Object.getPrototypeOf(res)
   const { statusCode, _header } = waiting
-  const statusMessage = ownValue(res, 'statusMessage')
-  const isOwnHeader = Object.hasOwn(res, '_header') // not in HTTP/2, where the prototype's will do
-  const isOwnFinished = Object.hasOwn(res, 'finished')
+  const isHttp1 = Object.hasOwn(res, '_header') // in HTTP/2 the prototype's will do, and asking for a status message prints a warning
+  const statusMessage = isHttp1 ? res.statusMessage : ''
 
   waiting[HOLD] = hold
   const mask = maskOver(face)
   Object.setPrototypeOf(res, mask)
   res.statusCode = status
-  if (isOwnHeader) waiting._header = HEADER
+  if (isHttp1) waiting._header = HEADER
 
   return () => {
     // Express gives a response another prototype when it enters or leaves a mounted application.
     if (Object.getPrototypeOf(res) === mask) Object.setPrototypeOf(res, face)
     res.statusCode = statusCode
-    if (isOwnHeader) waiting._header = _header
-    if (isOwnFinished) waiting.finished = false
-    if (ownValue(res, 'statusMessage') === statusMessage) return
-    if (statusMessage === undefined) Reflect.deleteProperty(res, 'statusMessage')
-    else res.statusMessage = String(statusMessage)
+    if (!isHttp1) return
+    waiting._header = _header
+    waiting.finished = false
+    if (res.statusMessage !== statusMessage) res.statusMessage = statusMessage
   }
 }
 
