@@ -14,7 +14,7 @@ export class NotAskedError extends Error {
 export interface Limit {
   readonly name: string
   readonly milliseconds: number
-  /** Reads or writes many records: too long to find out by it whether the store is back. */
+  /** Reads or writes many records: takes too long to tell by it whether the store is gone, or back. */
   readonly isBulk?: boolean
 }
 
@@ -96,9 +96,9 @@ export class Breaker {
   }
 
   /** One was given up that had been sent after so many answers. */
-  unanswered(answersBefore: number, error: NoAnswerError): void {
+  unanswered({ isBulk = false }: Limit, answersBefore: number, error: NoAnswerError): void {
     this.#underWay--
-    if (this.#answers === answersBefore) {
+    if (this.#answers === answersBefore && !isBulk) {
       if (this.#outage) {
         this.#rest(this.#outage)
       } else {
@@ -200,7 +200,7 @@ class Asked extends Deadline {
     if (wasSent) {
       const { milliseconds, name } = this.limit
       const error = new NoAnswerError(`no answer within ${milliseconds} ms (${name})`)
-      this.breaker.unanswered(this.answersBefore, error)
+      this.breaker.unanswered(this.limit, this.answersBefore, error)
       this.reject(error)
     } else {
       this.reject(this.breaker.notAsked())

@@ -122,6 +122,15 @@ describe('a store that gives no answer', () => {
     ])
   })
 
+  it('for a list, which may take its time, has five seconds, and is no outage', async () => {
+    start({ deadlines: { request: 100 } })
+    const cookie = await visitor()
+    store.freeze('before', ['scan'])
+    await expect(sessions.stats()).rejects.toMatchObject({ status: 503, maybeApplied: false })
+    expect(await count(cookie)).toBe(1)
+    expect(events).toEqual([])
+  })
+
   it('in this process has no deadline, however long another waits for it', async () => {
     const slow = faulty(memoryStore())
     const local = createSessions<Data>({

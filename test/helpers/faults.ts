@@ -15,7 +15,7 @@ export interface FaultyStore extends Store {
   most: number
 }
 
-const OPERATIONS = ['load', 'create', 'update', 'touch', 'destroy']
+const OPERATIONS = ['load', 'create', 'update', 'touch', 'destroy', 'scan', 'sweep']
 
 /** It is never `inProcess`, so that it gets deadlines. */
 export function faulty(store: Store): FaultyStore {
