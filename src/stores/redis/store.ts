@@ -76,7 +76,7 @@ export class RedisStore implements Store {
         await this.#removeFromIndexes([[key, record, name]])
         return false
       }
-      await this.#settle([recordKey], options)
+      if (options?.durable) await this.#settle([recordKey])
       return true
     })
   }
@@ -101,8 +101,8 @@ export class RedisStore implements Store {
         if (name) await this.#removeFromIndexes([[key, record, name]])
         return answer
       }
-      await this.#removeReplaced(key, answer)
-      await this.#settle([recordKey], options)
+      if (answer !== 'ok') await this.#removeReplaced(key, answer)
+      if (options?.durable) await this.#settle([recordKey])
       return 'ok'
     })
   }
@@ -121,7 +121,7 @@ export class RedisStore implements Store {
         if (name && !isUsed) await this.#removeFromIndexes([[key, parseIndexed(owner).owner, name]])
         if (text === 'gone') return false
         if (!text.startsWith('index')) {
-          await this.#removeReplaced(key, text)
+          if (text !== 'ok') await this.#removeReplaced(key, text)
           return true
         }
         owner = text.slice('index'.length)
@@ -137,7 +137,7 @@ export class RedisStore implements Store {
       if (answer === null) return false
       const { name, owner } = parseIndexed(textOf(answer))
       await this.#removeFromIndexes([[key, owner, name]])
-      await this.#settle([recordKey], options)
+      if (options?.durable) await this.#settle([recordKey])
       return true
     })
   }
@@ -263,7 +263,6 @@ export class RedisStore implements Store {
 
   /** `ok k3@id:ada`, as the scripts answer, names what no longer holds. */
   async #removeReplaced(key: string, answer: string): Promise<void> {
-    if (answer === 'ok') return
     const { name, owner } = parseIndexed(answer.slice('ok '.length))
     await this.#removeFromIndexes([[key, owner, name]])
   }
@@ -302,7 +301,8 @@ export class RedisStore implements Store {
           await this.#removeFromIndexes(destroyed)
           const recordKeys = destroyed.map(([key]) => this.#recordKey(key))
           // One connection: what its last write has reached, the earlier ones have.
-          await this.#settle(this.#commander.isCluster ? recordKeys : recordKeys.slice(-1), options)
+          if (options.durable)
+            await this.#settle(this.#commander.isCluster ? recordKeys : recordKeys.slice(-1))
           return destroyed.length
         }),
     }
@@ -310,9 +310,9 @@ export class RedisStore implements Store {
 
   // ---- the server ----
 
-  /** Waits for the replicas, if the write is to be durable. */
-  async #settle(keys: readonly string[], options: WriteOptions | undefined): Promise<void> {
-    if (!options?.durable || this.#wait === undefined) return
+  /** Waits for the replicas, if it was told of some. */
+  async #settle(keys: readonly string[]): Promise<void> {
+    if (this.#wait === undefined) return
     const { replicas, timeout } = this.#wait
     for (const key of keys) {
       const reached = Number(await this.#commander.command(['WAIT', String(replicas), String(timeout)], key))

@@ -21,6 +21,7 @@ export type Owner = Pick<StoredRecord, 'user' | 'externalId'>
 
 const TOMBSTONE = 'destroyed '
 const UNITS = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000 }
+const UNIT_NAMES = ['d', 'h', 'm', 's'] as const
 /** Seconds. How long an entry may outlive its record, at the most: 24.3 days. */
 const MOST_SLACK = 2 ** 21
 /** Characters of base64url. */
@@ -51,8 +52,8 @@ export function parseValue(value: string): StoredRecord | Tombstone | undefined 
 
 /** In the largest unit that leaves no fraction: `1d`, `90m`, `1234`. */
 function formatLifetime(milliseconds: number): string {
-  for (const [unit, size] of Object.entries(UNITS)) {
-    if (milliseconds % size === 0) return milliseconds / size + unit
+  for (const unit of UNIT_NAMES) {
+    if (milliseconds % UNITS[unit] === 0) return milliseconds / UNITS[unit] + unit
   }
   return String(milliseconds)
 }
