@@ -8,14 +8,16 @@ import { expiry, isCookieChanged } from './lifetime.ts'
 import { compileRules, merge } from './merge.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
-import { apply, concernsTokenOnly } from './operations.ts'
+import { apply, concernsTokenOnly, retiresTokens } from './operations.ts'
 import { createRebaser } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
 import { ended, tooLate, unavailable, withheld } from './refusals.ts'
 import { routeOf, withholdsCookies } from './request.ts'
 import { countOf, firstRev, follows, nextRev } from './revision.ts'
+import type { WriteOptions } from './store.ts'
 import { keyOf, newId } from './token.ts'
 import type { Kept } from './vault.ts'
+import { DURABLE } from './vault.ts'
 import type { Visit } from './visit.ts'
 import { adopt, encodeChanges, hasChanges, hasOperations, isUse, loginOf, putData } from './visit.ts'
 
@@ -134,7 +136,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const expires = expiry(record, now, lifetime)
     const carried = vault.carry && (await carry(visit, kept, expires, visit.id!))
     visit.unresolved = { rev: kept.rev, sent, record, operations }
-    const isCreated = await vault.create(handle, kept, expires)
+    const isCreated = await vault.create(handle, kept, expires, durability(operations))
     visit.unresolved = undefined
     if (!isCreated) {
       if (await hasLanded(visit)) return false
@@ -203,7 +205,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       const carried = vault.carry && (await carry(visit, next, expires, id!))
       visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations }
       lane.latest = undefined
-      const result = await vault.update(handleOf(visit), next, expires, current.rev)
+      const result = await vault.update(handleOf(visit), next, expires, current.rev, durability(operations))
       visit.unresolved = undefined
       if (result === 'ok') {
         lane.latest = next
@@ -396,15 +398,18 @@ export function createCommitter(core: Core, opener: Opener): Committer {
 
   async function end(visit: Visit): Promise<void> {
     if (visit.outage) throw unavailable(visit)
-    if (visit.kept !== undefined) {
+    if (visit.kept !== undefined || visit.standing === 'quiet') {
       const handle = handleOf(visit)
       const now = clock()
-      // Since it was opened, somebody may have logged in: that session is not the one which this token names.
-      const current = await reloaded(visit, now)
-      if (current !== 'gone' && isOwn(visit.generation, current.record)) {
+      const found = await vault.load(handle, { fresh: true, carried: visit.carried })
+      if (found === 'destroyed') {
+        // Perhaps by an attempt whose durability nobody confirmed, this client's last one: ask again.
+        await vault.destroy(handle, now + QUIET_TIME)
+      } else if (found && !isExpired(visit, found, now) && isOwn(visit.generation, found.record)) {
+        // Not if somebody has logged in since it was opened: that session is not the one which this token names.
         const isEnded = await vault.destroy(handle, now + QUIET_TIME)
         if (!isEnded && vault.carry && visit.answered) throw tooLate('log out')
-        events.emit('logout', { handle, userId: current.record.user })
+        events.emit('logout', { handle, userId: found.record.user })
       }
     } else if (visit.unresolved) {
       await vault.destroy(handleOf(visit), clock() + QUIET_TIME)
@@ -430,6 +435,10 @@ function isOwn(generation: number, record: SessionRecord): boolean {
 function newer(latest: Lane['latest'], kept: Kept): Kept | 'gone' {
   if (latest === undefined) return kept
   return latest === 'gone' || countOf(latest.rev) > countOf(kept.rev) ? latest : kept
+}
+
+function durability(operations: readonly Operation[]): WriteOptions | undefined {
+  return operations.some(retiresTokens) ? DURABLE : undefined
 }
 
 function makesToken({ kind }: Operation): boolean {

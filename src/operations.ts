@@ -53,6 +53,11 @@ export function concernsTokenOnly({ kind }: Operation): boolean {
   return kind === 'rotate' || kind === 'renewCookie' || kind === 'confirm' || kind === 'advance'
 }
 
+/** Whether undoing it, as the loss of a machine may, would leave somebody in who was shut out: a token that a login or a step-up has retired. */
+export function retiresTokens({ kind }: Operation): boolean {
+  return kind === 'login' || kind === 'elevate' || kind === 'join'
+}
+
 /** The record with the operation done; the same object if it changes nothing. */
 export function apply(record: SessionRecord, operation: Operation, at: Circumstances): SessionRecord {
   switch (operation.kind) {

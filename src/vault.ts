@@ -42,15 +42,23 @@ export interface Vault {
     expires: number,
     before: Carried | undefined,
   ) => Promise<Carried>
-  create(handle: string, kept: Kept, expires: number): Promise<boolean>
-  update(handle: string, kept: Kept, expires: number, expectedRev: string): Promise<UpdateResult>
+  create(handle: string, kept: Kept, expires: number, options?: WriteOptions): Promise<boolean>
+  update(
+    handle: string,
+    kept: Kept,
+    expires: number,
+    expectedRev: string,
+    options?: WriteOptions,
+  ): Promise<UpdateResult>
   touch(handle: string, lastSeen: number, expires: number): Promise<boolean>
-  destroy(handle: string, until: number, options?: WriteOptions): Promise<boolean>
+  /** Durably: what is destroyed must not come back with a machine that is lost. */
+  destroy(handle: string, until: number): Promise<boolean>
   list(
     index: 'users' | 'externalIds',
     value: string,
     page?: { cursor?: string; limit?: number },
   ): Promise<KeptPage>
+  /** Durably. */
   destroyAll(
     index: 'users' | 'externalIds',
     value: string,
@@ -183,27 +191,26 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
       if (isTombstone(found)) return clock() < found.destroyedUntil ? 'destroyed' : undefined
       return unpack(handle, found)
     },
-    create: (handle, kept, expires) =>
-      attempt('create', () => store.create(prefix + handle, pack(handle, kept, expires))),
-    async update(handle, kept, expires, expectedRev) {
+    create: (handle, kept, expires, options) =>
+      attempt('create', () => store.create(prefix + handle, pack(handle, kept, expires), options)),
+    async update(handle, kept, expires, expectedRev, options) {
       const packed = pack(handle, kept, expires)
       try {
-        return await store.update(prefix + handle, packed, expectedRev)
+        return await store.update(prefix + handle, packed, expectedRev, options)
       } catch (cause) {
         throw failure('update', cause, true)
       }
     },
     touch: (handle, lastSeen, expires) =>
       attempt('touch', () => store.touch(prefix + handle, lastSeen, expires)),
-    destroy: (handle, until, options) =>
-      attempt('destroy', () => store.destroy(prefix + handle, until, options)),
+    destroy: (handle, until) => attempt('destroy', () => store.destroy(prefix + handle, until, DURABLE)),
     async list(kind, value, page) {
       const index = indexOf(kind)
       return unpackPage(await attempt('list', () => index.list(prefix + value, page), false))
     },
     async destroyAll(kind, value, until, { except } = {}) {
       const index = indexOf(kind)
-      const options = except === undefined ? {} : { except: prefix + except }
+      const options = except === undefined ? DURABLE : { ...DURABLE, except: prefix + except }
       return attempt('destroy', () => index.destroy(prefix + value, until, options))
     },
     async scan(cursor, limit) {
@@ -215,6 +222,7 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
 }
 
 const FRESH: LoadOptions = { fresh: true }
+export const DURABLE: WriteOptions = { durable: true }
 
 function boundToToken(handle: string, generation: number): string {
   return JSON.stringify(['cookie', handle, generation])

@@ -12,7 +12,14 @@ import { visitor } from '../bench/payload.mjs'
 import { isTombstone, NEVER, type StoredRecord } from '../src/store.ts'
 import { browser, manager } from './helpers/browser.ts'
 import { type Wire, wireTo } from './helpers/wire.ts'
-import { type RedisServer, startCluster, startRedis, startSentinels, until } from './servers/redis.ts'
+import {
+  type RedisServer,
+  startCluster,
+  startRedis,
+  startReplica,
+  startSentinels,
+  until,
+} from './servers/redis.ts'
 
 const HOUR = 3_600_000
 const [server, cluster] = await Promise.all([startRedis(), startCluster()])
@@ -605,9 +612,8 @@ describe('trouble', () => {
 describe('durable writes', () => {
   it('wait for the replicas that were asked for, and say so when they do not confirm', async () => {
     const primary = await startRedis()
-    const replica = await startRedis('--replicaof', '127.0.0.1', String(primary.port))
+    const replica = await startReplica(primary)
     started.push(primary, replica)
-    await until(async () => (await replica.cli('INFO', 'replication')).includes('master_link_status:up'))
     const at = `redis://127.0.0.1:${primary.port}`
     const store = open(at, { wait: { replicas: 1, timeout: 5_000 } })
     const made = record({ user: 'ada' })
@@ -624,6 +630,21 @@ describe('durable writes', () => {
       /destroy failed: 1 of 2 replicas confirmed the write within 50 ms; the primary has it\. Look after the replicas/,
     )
     expect(isTombstone(await hurried.load('k3'))).toBe(true)
+  })
+
+  it('that destroy what is destroyed write it once more, so that there is something to wait for', async () => {
+    const { store, cli } = fresh()
+    await store.create('k', record())
+    await store.destroy('k', 4_000_000_000_000)
+    const writes = async () =>
+      /cmdstat_pexpireat:calls=(\d+)/.exec(await server.cli('INFO', 'commandstats'))?.[1]
+    const before = await writes()
+    expect(await store.destroy('k', 5_000_000_000_000, { durable: true })).toBe(false)
+    expect(await writes()).not.toBe(before)
+    expect([await cli('GET', ':k'), await cli('PEXPIRETIME', ':k')]).toEqual([
+      'destroyed 4000000000000',
+      '4000000000000',
+    ])
   })
 
   it('in a Cluster ask the server that has the key', async () => {
@@ -854,9 +875,8 @@ describe('a URL', () => {
 describe('a client that reads from replicas', () => {
   it('may do so, but for what must be fresh', async () => {
     const primary = await startRedis()
-    const replica = await startRedis('--replicaof', '127.0.0.1', String(primary.port))
+    const replica = await startReplica(primary)
     started.push(primary, replica)
-    await until(async () => (await replica.cli('INFO', 'replication')).includes('master_link_status:up'))
     const client = await GlideClient.createClient({
       addresses: [primary, replica].map(({ port }) => ({ host: '127.0.0.1', port })),
       readFrom: 'preferReplica',

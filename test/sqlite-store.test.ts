@@ -439,7 +439,7 @@ describe('trouble', () => {
     const store = open(path)
     await store.create('k', record())
     const blocker = await startWriter({ path })
-    await order(blocker.child, 'block')
+    await order(blocker.child, { block: 300 })
     const started = performance.now()
     expect(await store.create('k2', record())).toBe(true)
     expect(performance.now() - started).toBeGreaterThan(100)
@@ -449,7 +449,7 @@ describe('trouble', () => {
   it('so does opening a new file while another process is at it', async () => {
     const path = newPath()
     const blocker = await startWriter({ path })
-    await order(blocker.child, 'block')
+    await order(blocker.child, { block: 300 })
     const started = performance.now()
     expect(await open(path).create('k', record())).toBe(true)
     expect(performance.now() - started).toBeGreaterThan(100)

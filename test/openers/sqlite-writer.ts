@@ -8,11 +8,12 @@ import Libsql from 'libsql'
 import type { StoredRecord } from '../../src/store.ts'
 import open from './sqlite.ts'
 
-export type Order = 'write' | 'block'
+/** To hold the lock for so many milliseconds, or to write until it is killed. */
+export type Order = 'write' | { readonly block: number }
 
 export type Report =
   | { readonly ready: true }
-  | { readonly blocking: true }
+  | { readonly blocking: boolean }
   | { readonly failure: string }
   /** `state`: the revision that was written at least, or that the session was destroyed. `ends`: it is going to be. */
   | { readonly key: string; readonly state: number | 'destroyed'; readonly ends: boolean }
@@ -20,8 +21,8 @@ export type Report =
 const config = JSON.parse(process.argv[2] as string) as { path: string }
 
 process.on('message', (order: Order) => {
-  const perform = order === 'block' ? block : write
-  perform().catch((error: unknown) => tell({ failure: String(error) }))
+  const performed = order === 'write' ? write() : block(order.block)
+  performed.catch((error: unknown) => tell({ failure: String(error) }))
 })
 tell({ ready: true })
 
@@ -45,12 +46,14 @@ async function write(): Promise<never> {
   }
 }
 
-async function block(): Promise<void> {
+async function block(milliseconds: number): Promise<void> {
   const database = new Libsql(config.path)
   database.exec('BEGIN IMMEDIATE')
   tell({ blocking: true })
-  await sleep(300)
+  await sleep(milliseconds)
   database.exec('COMMIT')
+  database.close()
+  tell({ blocking: false })
 }
 
 function recordOf(rev: number): StoredRecord {

@@ -14,6 +14,14 @@ export interface TestServer {
   stop(): Promise<void>
 }
 
+/** One whose end a test decides. */
+export interface OwnServer extends TestServer {
+  /** Ends it and every connection to it: as an administrator does, or as a crash would, without any last word. */
+  halt(how: 'restart' | 'crash'): Promise<void>
+  /** Starts it again, with what it has on its disk, and resolves when it takes statements. */
+  start(): Promise<void>
+}
+
 export interface UrlParts {
   readonly user?: string
   readonly password?: string
@@ -30,7 +38,7 @@ export async function startPostgres(): Promise<TestServer> {
 }
 
 /** Starts PostgreSQL in a folder of its own, to be stopped at will. It flushes its log only when a commit asks for it. */
-export async function startOwnPostgres(): Promise<TestServer> {
+export async function startOwnPostgres(): Promise<OwnServer> {
   const owner = unprivileged()
   const folder = folderFor(owner)
   const passwordFile = join(folder, 'password')
@@ -53,20 +61,34 @@ export async function startOwnPostgres(): Promise<TestServer> {
   }
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const isReady = () => runOn(url, 'SELECT 1')
-  const server = await startServer(program('postgres'), ['-D', data, ...args], isReady, options)
+  const start = () => startServer(program('postgres'), ['-D', data, ...args], isReady, options)
+  let server = await start()
   await runOn(url, 'CREATE DATABASE holdfast')
-  return serverAt(url.replace(/postgres$/, 'holdfast'), async () => {
-    // Unlike SIGTERM it does not wait for clients to leave.
-    server.child.kill('SIGINT')
+  const halt: OwnServer['halt'] = async (how) => {
+    // Unlike SIGTERM they do not wait for clients to leave.
+    server.child.kill(how === 'crash' ? 'SIGQUIT' : 'SIGINT')
     await server.stop()
-    rmSync(folder, { recursive: true, force: true })
-  })
+  }
+  return {
+    ...serverAt(url.replace(/postgres$/, 'holdfast'), async () => {
+      await halt('restart')
+      rmSync(folder, { recursive: true, force: true })
+    }),
+    halt,
+    async start() {
+      server = await start()
+    },
+  }
 }
 
 /** Starts PgBouncer in transaction mode in front of a server, or takes the one that HOLDFAST_PGBOUNCER_URL names. */
 export async function startPgBouncer(server: TestServer): Promise<TestServer> {
   const { HOLDFAST_PGBOUNCER_URL: given } = process.env
-  if (given) return serverAt(given, async () => {})
+  return given ? serverAt(given, async () => {}) : startOwnPgBouncer(server)
+}
+
+/** Starts PgBouncer in transaction mode in front of a server. */
+export async function startOwnPgBouncer(server: TestServer): Promise<TestServer> {
   const owner = unprivileged()
   const folder = folderFor(owner)
   const port = await freePort()
@@ -92,6 +114,8 @@ export async function startPgBouncer(server: TestServer): Promise<TestServer> {
     'default_pool_size = 4',
     'max_client_conn = 200',
     'ignore_startup_parameters = extra_float_digits',
+    // By default it leaves a server alone for 15 seconds after it could not connect to it.
+    'server_login_retry = 0.2',
   ])
   const url = withParts(server.url, { port })
   const options = { ...owner, cwd: folder }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { type Link, linkTo } from '../helpers/link.ts'
 import { find, freePort, type ServerProcess, startServer } from './process.ts'
 
 const execute = promisify(execFile)
@@ -14,12 +15,13 @@ export interface RedisServer {
   cli(...args: string[]): Promise<string>
   /** Ends it and starts it again on the same port, with what it had saved. */
   restart(): Promise<void>
-  /** SIGKILL. */
+  /** SIGKILL. `restart` starts it again. */
   kill(): Promise<void>
   stop(): Promise<void>
 }
 
 export interface RedisCluster {
+  /** The primaries first. */
   readonly nodes: readonly RedisServer[]
   stop(): Promise<void>
 }
@@ -28,7 +30,6 @@ export interface RedisSentinels {
   readonly primaryName: string
   readonly ports: readonly number[]
   readonly primary: RedisServer
-  readonly replica: RedisServer
   stop(): Promise<void>
 }
 
@@ -58,6 +59,8 @@ export async function startRedis(...args: string[]): Promise<RedisServer> {
         '',
         '--repl-diskless-sync-delay',
         '0',
+        '--repl-ping-replica-period',
+        '1',
         ...args,
       ],
       async () => (await cli('PING')) === 'PONG',
@@ -78,16 +81,21 @@ export async function startRedis(...args: string[]): Promise<RedisServer> {
   }
 }
 
-/** Three primaries that share the slots. */
-export async function startCluster(): Promise<RedisCluster> {
-  const nodes: RedisServer[] = []
-  for (let i = 0; i < 3; i++) nodes.push(await startClusterNode())
+/** Three primaries that share the slots, each with so many replicas. */
+export async function startCluster(replicas = 0): Promise<RedisCluster> {
+  const count = 3 * (1 + replicas)
+  const nodes = await Promise.all(Array.from({ length: count }, startClusterNode))
   const addresses = nodes.map(({ port }) => `127.0.0.1:${port}`)
-  await execute(find('redis-cli'), ['--cluster', 'create', ...addresses, '--cluster-yes'])
+  await execute(find('redis-cli'), [
+    ...['--cluster', 'create', ...addresses, '--cluster-replicas', String(replicas), '--cluster-yes'],
+  ])
   await until(async () => {
     const states = await Promise.all(nodes.map((node) => node.cli('CLUSTER', 'INFO')))
-    return states.every(
-      (state) => state.includes('cluster_state:ok') && state.includes('cluster_known_nodes:3'),
+    const followed = await Promise.all(nodes.slice(0, 3).map(replicasOf))
+    return (
+      states.every(
+        (state) => state.includes('cluster_state:ok') && state.includes(`cluster_known_nodes:${count}`),
+      ) && followed.every((found) => found === replicas)
     )
   })
   return {
@@ -98,6 +106,22 @@ export async function startCluster(): Promise<RedisCluster> {
   }
 }
 
+/** How many have confirmed that they have all that it has. */
+async function replicasOf(server: RedisServer): Promise<number> {
+  const states = await server.cli('INFO', 'replication')
+  // Each second it sends them something. Before that they have nothing to confirm, and may not be able to.
+  const [, offset] = /master_repl_offset:([1-9]\d*)/.exec(states) ?? []
+  return states.split(`state=online,offset=${offset},`).length - 1
+}
+
+/** One that has all that the primary has, which it follows at its port, or at that of a way there. */
+export async function startReplica(primary: RedisServer, port = primary.port): Promise<RedisServer> {
+  const before = await replicasOf(primary)
+  const replica = await startRedis('--replicaof', '127.0.0.1', String(port))
+  await until(async () => (await replicasOf(primary)) > before)
+  return replica
+}
+
 /** The bus of a Cluster has by default the port + 10,000, which may be none. */
 async function startClusterNode(): Promise<RedisServer> {
   const bus = await freePort()
@@ -106,12 +130,22 @@ async function startClusterNode(): Promise<RedisServer> {
   )
 }
 
-/** A primary with a replica, watched by three Sentinels that promote it after a second. */
-export async function startSentinels(): Promise<RedisSentinels> {
+/** A primary with a replica, and three Sentinels that promote the replica a second after the primary has gone. */
+export const startSentinels = () => watch([0])
+
+/** The same with two replicas, which are 20 and 40 milliseconds behind. Sentinel connects them itself ten seconds later, and then they are not. */
+export const startLaggingSentinels = () => watch([20, 40])
+
+async function watch(lags: readonly number[]): Promise<RedisSentinels> {
   const primaryName = 'main'
   const primary = await startRedis()
-  const replica = await startRedis('--replicaof', '127.0.0.1', String(primary.port))
-  await until(async () => (await replica.cli('INFO', 'replication')).includes('master_link_status:up'))
+  const links: Link[] = []
+  const replicas: RedisServer[] = []
+  for (const lag of lags) {
+    const link = await linkTo(primary.port, lag)
+    links.push(link)
+    replicas.push(await startReplica(primary, lag === 0 ? primary.port : link.port))
+  }
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-sentinel-'))
   const sentinels: ServerProcess[] = []
   const ports: number[] = []
@@ -125,7 +159,7 @@ bind 127.0.0.1
 dir ${folder}
 sentinel monitor ${primaryName} 127.0.0.1 ${primary.port} 2
 sentinel down-after-milliseconds ${primaryName} 1000
-sentinel failover-timeout ${primaryName} 5000
+sentinel failover-timeout ${primaryName} 10000
 `,
     )
     const ask = async (...args: string[]) =>
@@ -145,16 +179,16 @@ sentinel failover-timeout ${primaryName} 5000
         execute(find('redis-cli'), ['-p', String(port), 'SENTINEL', 'MASTER', primaryName]),
       ),
     )
-    return states.every(({ stdout }) => /num-slaves\n1\nnum-other-sentinels\n2/.test(stdout))
+    return states.every(({ stdout }) => stdout.includes(`num-slaves\n${lags.length}\nnum-other-sentinels\n2`))
   })
   return {
     primaryName,
     ports,
     primary,
-    replica,
     async stop() {
       await Promise.all(sentinels.map((sentinel) => sentinel.stop()))
-      await Promise.all([primary.stop(), replica.stop()])
+      await Promise.all([primary, ...replicas].map((server) => server.stop()))
+      await Promise.all(links.map((link) => link.close()))
       rmSync(folder, { recursive: true, force: true })
     },
   }

@@ -23,14 +23,17 @@ export interface RedisStoreOptions {
    * and kept with each session.
    */
   readonly prefix?: string
-  /** What `durable` writes wait for. Absent: for the primary alone. */
+  /** What `durable` writes wait for: logins, step-ups, and whatever ends a session. Absent: for the primary alone. */
   readonly wait?: RedisWait
 }
 
 export interface RedisWait {
   /** How many replicas must have confirmed the write: 1 or more. */
   readonly replicas: number
-  /** How long to wait for them, in milliseconds: 1 to 60,000. Other commands on the connection wait as well. 500 by default. */
+  /**
+   * How long to wait for them, in milliseconds: 1 to 60,000. 200 by default. Other commands on the connection wait as well, so keep it well
+   * below `deadlines.load`: or a replica that is down is an outage at each login.
+   */
   readonly timeout?: number
 }
 
@@ -66,7 +69,7 @@ export function redisStore(source: string | RedisClient, options: RedisStoreOpti
       `redisStore: the prefix ${inspect(prefix)} is not 1 to 64 letters, digits, '_', '.', '-' and ':', the last one not a ':'`,
     )
   }
-  const resolved = wait && { replicas: wait.replicas, timeout: wait.timeout ?? 500 }
+  const resolved = wait && { replicas: wait.replicas, timeout: wait.timeout ?? 200 }
   if (resolved && !(isCount(resolved.replicas, 1000) && isCount(resolved.timeout, 60_000))) {
     throw new RangeError(
       `redisStore: wait ${inspect(wait)} is not { replicas: 1 or more, timeout: 1 to 60000 milliseconds }`,

@@ -115,9 +115,18 @@ keep(seen .. ' ' .. life .. ' ' .. old.rev .. indexed(name, old.owner) .. old.te
 return 'ok' .. replaced
 `)
 
-/** ARGV: until, and the owner that it must have, if any. Answers nothing if there is no such record, or the name and owner that held. */
+/**
+ * ARGV: until, and the owner that it must have, if any. Answers nothing if there is no such record, `destroyed` if it was destroyed before, or
+ * the name and owner that held. What was destroyed before is written once more: WAIT counts only replicas that have the last write of its
+ * own connection, and whoever destroyed it may not have heard from any.
+ */
 export const DESTROY = script(`${HELPERS}
-if not old then return false end
+if not old then
+  local tombstone = redis.call('GET', KEYS[1])
+  if not tombstone then return false end
+  redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', math.max(1, tonumber(string.sub(tombstone, 11)))))
+  return 'destroyed'
+end
 if ARGV[2] and not string.find(' ' .. old.owner .. ' ', ' ' .. ARGV[2] .. ' ', 1, true) then return false end
 redis.call('DEL', KEYS[1])
 keep('destroyed ' .. ARGV[1], tonumber(ARGV[1]))

@@ -34,6 +34,9 @@ const PAGE_SIZE = 100
 /** How many commands are sent before their answers are waited for. */
 const BATCH_SIZE = 500
 
+/** What DESTROY answers for what was destroyed before. No name of an entry and no owner looks like it. */
+const DESTROYED = 'destroyed'
+
 type Field = 'user' | 'externalId'
 
 export class RedisStore implements Store {
@@ -135,10 +138,13 @@ export class RedisStore implements Store {
       const recordKey = this.#recordKey(key)
       const answer = await this.#script(DESTROY, recordKey, [String(until)])
       if (answer === null) return false
-      const { name, owner } = parseIndexed(textOf(answer))
-      await this.#removeFromIndexes([[key, owner, name]])
+      const held = textOf(answer)
+      if (held !== DESTROYED) {
+        const { name, owner } = parseIndexed(held)
+        await this.#removeFromIndexes([[key, owner, name]])
+      }
       if (options?.durable) await this.#settle([recordKey])
-      return true
+      return held !== DESTROYED
     })
   }
 
@@ -293,16 +299,20 @@ export class RedisStore implements Store {
           const args = [String(until), format(value)]
           const keys = (await this.#indexedKeys(field, value)).filter((key) => key !== except)
           const answers = await inBatches(keys, (key) => this.#script(DESTROY, this.#recordKey(key), args))
-          const destroyed = keys.flatMap((key, i) => {
-            if (answers[i] === null) return []
-            const { name, owner } = parseIndexed(textOf(answers[i]))
-            return [[key, owner, name] as const]
-          })
-          await this.#removeFromIndexes(destroyed)
-          const recordKeys = destroyed.map(([key]) => this.#recordKey(key))
+          const ended = keys.flatMap((key, i) =>
+            answers[i] === null ? [] : [[key, textOf(answers[i])] as const],
+          )
+          const recordKeys = ended.map(([key]) => this.#recordKey(key))
           // One connection: what its last write has reached, the earlier ones have.
           if (options.durable)
             await this.#settle(this.#commander.isCluster ? recordKeys : recordKeys.slice(-1))
+          const destroyed = ended.flatMap(([key, held]) => {
+            if (held === DESTROYED) return []
+            const { name, owner } = parseIndexed(held)
+            return [[key, owner, name] as const]
+          })
+          // Not before: while nobody has confirmed it, the next attempt must still find them.
+          await this.#removeFromIndexes(destroyed)
           return destroyed.length
         }),
     }

@@ -32,7 +32,7 @@ export interface SqliteStatement {
  * passed in stays as it is set up and open when the store closes. It must not hold a transaction open across an
  * `await`: what the store writes meanwhile would be part of it.
  *
- * Waiting for the lock of another process stops this one, for 5 seconds at the most. Users and external ids are
+ * Waiting for the lock of another process stops this one, for a second at the most. Users and external ids are
  * well-formed text without the character U+0000.
  *
  * @example
