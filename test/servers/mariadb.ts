@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createConnection } from 'mysql2/promise'
-import { serverAt, type TestServer } from './postgres.ts'
-import { find, freePort, startServer } from './process.ts'
+import { type OwnServer, serverAt, type TestServer } from './postgres.ts'
+import { find, freePort, restartable, startServer } from './process.ts'
 
 /** Starts MariaDB in a folder of its own, or takes the server that HOLDFAST_MYSQL_URL names. */
 export async function startMariadb(): Promise<TestServer> {
@@ -13,7 +13,7 @@ export async function startMariadb(): Promise<TestServer> {
 }
 
 /** Starts MariaDB in a folder of its own, to be stopped at will. What does not fit into `bufferPool` is read from disk. */
-export async function startOwnMariadb({ bufferPool = '64M' } = {}): Promise<TestServer> {
+export async function startOwnMariadb({ bufferPool = '64M' } = {}): Promise<OwnServer> {
   const folder = mkdtempSync(join(tmpdir(), 'holdfast-mariadb-'))
   const data = join(folder, 'data')
   const user = `--user=${userInfo().username}`
@@ -40,20 +40,19 @@ export async function startOwnMariadb({ bufferPool = '64M' } = {}): Promise<Test
     `--innodb-buffer-pool-size=${bufferPool}`,
     '--performance-schema=off',
   ]
-  const server = await startServer('mariadbd', args, () => runOn(root, 'SELECT 1'))
+  const server = await restartable(() => startServer('mariadbd', args, () => runOn(root, 'SELECT 1')))
   await runOn(
     root,
     'CREATE DATABASE holdfast',
     `CREATE USER holdfast@'%' IDENTIFIED BY 'p@ss/w:rd'`,
     `GRANT ALL ON *.* TO holdfast@'%' WITH GRANT OPTION`,
   )
-  return serverAt(
-    `mysql://holdfast:${encodeURIComponent('p@ss/w:rd')}@127.0.0.1:${port}/holdfast`,
-    async () => {
-      await server.stop()
-      rmSync(folder, { recursive: true, force: true })
-    },
-  )
+  const stop = async () => {
+    await server.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  const url = `mysql://holdfast:${encodeURIComponent('p@ss/w:rd')}@127.0.0.1:${port}/holdfast`
+  return { ...server, ...serverAt(url, stop) }
 }
 
 /** Runs statements on a connection of their own. */

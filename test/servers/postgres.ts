@@ -3,7 +3,14 @@ import { chownSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { find, freePort, type ServerProcess, startServer } from './process.ts'
+import {
+  find,
+  freePort,
+  type RestartableServer,
+  restartable,
+  type ServerProcess,
+  startServer,
+} from './process.ts'
 
 export interface TestServer {
   readonly url: string
@@ -13,6 +20,9 @@ export interface TestServer {
   /** Ends the server and every connection to it, unless it was running before. */
   stop(): Promise<void>
 }
+
+/** One of its own, that a test may put out of action. */
+export type OwnServer = TestServer & RestartableServer
 
 export interface UrlParts {
   readonly user?: string
@@ -30,7 +40,7 @@ export async function startPostgres(): Promise<TestServer> {
 }
 
 /** Starts PostgreSQL in a folder of its own, to be stopped at will. It flushes its log only when a commit asks for it. */
-export async function startOwnPostgres(): Promise<TestServer> {
+export async function startOwnPostgres(): Promise<OwnServer> {
   const owner = unprivileged()
   const folder = folderFor(owner)
   const passwordFile = join(folder, 'password')
@@ -53,14 +63,17 @@ export async function startOwnPostgres(): Promise<TestServer> {
   }
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const isReady = () => runOn(url, 'SELECT 1')
-  const server = await startServer(program('postgres'), ['-D', data, ...args], isReady, options)
-  await runOn(url, 'CREATE DATABASE holdfast')
-  return serverAt(url.replace(/postgres$/, 'holdfast'), async () => {
+  const server = await restartable(async () => {
+    const started = await startServer(program('postgres'), ['-D', data, ...args], isReady, options)
     // Unlike SIGTERM it does not wait for clients to leave.
-    server.child.kill('SIGINT')
+    return { ...started, stop: () => started.stop('SIGINT') }
+  })
+  await runOn(url, 'CREATE DATABASE holdfast')
+  const stop = async () => {
     await server.stop()
     rmSync(folder, { recursive: true, force: true })
-  })
+  }
+  return { ...server, ...serverAt(url.replace(/postgres$/, 'holdfast'), stop) }
 }
 
 /** Starts PgBouncer in transaction mode in front of a server, or takes the one that HOLDFAST_PGBOUNCER_URL names. */
