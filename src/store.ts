@@ -3,6 +3,7 @@
  *
  * A store keeps what it is given and compares revisions. It never looks at a clock except to collect, never looks
  * inside `text`, and never creates a record except in `create`: an upsert is how sessions come back from the dead.
+ * An error that it throws may carry `retryable: false`, if to try again is no use until somebody has acted.
  * Run `storeSuite` from `holdfast/testing` against a new store; it tests every line below.
  */
 export interface Store {

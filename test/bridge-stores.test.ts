@@ -224,7 +224,7 @@ describe.each(Object.entries(bridges))('what others have written, in %s', (_name
     for (const operation of ['load', 'create', 'update', 'touch'] as const) {
       const failed = perform(store, operation, 'id:a', made.rev)
       await expect(failed).rejects.toThrow(StoreError)
-      await expect(failed).rejects.toMatchObject({ store: store.name, operation })
+      await expect(failed).rejects.toMatchObject({ store: store.name, operation, retryable: false })
       await expect(failed).rejects.toThrow(/"id\.3a\.a" is damaged or of another make\. End that session or/)
     }
     expect(await store.destroy('id:a', made.expires)).toBe(true)
@@ -288,7 +288,7 @@ describe('a library that fails', () => {
     it.each(operations)(`is an error of ${name} in %s`, async (operation) => {
       const failed = perform(store, operation, 'id:a')
       await expect(failed).rejects.toThrow(StoreError)
-      await expect(failed).rejects.toMatchObject({ store: name, operation })
+      await expect(failed).rejects.toMatchObject({ store: name, operation, retryable: true })
       await expect(failed).rejects.toMatchObject({
         cause: { message: expect.stringMatching(/^ECONNREFUSED/) },
       })

@@ -339,8 +339,8 @@ describe('a database that is restarted under load loses nothing, and everybody i
     await crowd.start()
     for (const how of ['restart', 'crash'] as const) {
       await crowd.servedSince(performance.now() + 300)
-      await server.halt(how)
-      await server.start()
+      await (how === 'crash' ? server.kill() : server.end())
+      await server.restart()
       const served = await crowd.servedSince(performance.now())
       console.log(`${name}, ${how}: everybody served ${served.toFixed(0)} ms after its return`)
       // Room for a busy machine, on which a request itself takes its time.

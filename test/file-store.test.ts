@@ -203,7 +203,7 @@ describe('a damaged file', () => {
       ]) {
         const error = await Promise.resolve(attempt()).catch((error) => error)
         expect(error).toBeInstanceOf(StoreError)
-        expect(error).toMatchObject({ name: 'StoreError', store: 'file' })
+        expect(error).toMatchObject({ name: 'StoreError', store: 'file', retryable: false })
         expect(error.message).toMatch(complaint)
         expect(error.message).toContain(join('sessions', basename(path).slice(0, 2), basename(path)))
         expect(error.message).not.toContain(folder)
@@ -248,7 +248,10 @@ describe('trouble with the folder', () => {
         () => store.scan?.(undefined, 10),
         () => store.sweep?.(1, 10),
       ]) {
-        await expect(attempt()).rejects.toThrow(/ENOENT, a folder of the store has gone/)
+        await expect(attempt()).rejects.toMatchObject({
+          message: expect.stringMatching(/ENOENT, a folder of the store has gone/),
+          retryable: false,
+        })
       }
       await expect(access(folder)).rejects.toThrow()
     } finally {
@@ -263,7 +266,10 @@ describe('trouble with the folder', () => {
     const shard = join(await onlySessionFile(), '..')
     await asNobodySpecial(async () => {
       await chmod(shard, 0o500)
-      await expect(store.update('key', record(), made.rev)).rejects.toThrow(/EACCES, let the user/)
+      await expect(store.update('key', record(), made.rev)).rejects.toMatchObject({
+        message: expect.stringMatching(/EACCES, let the user/),
+        retryable: false,
+      })
       await chmod(shard, 0o700)
     })
     expect(await store.load('key')).toEqual(made)

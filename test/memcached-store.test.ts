@@ -247,19 +247,18 @@ describe('compare and set', () => {
   })
 
   it('is not deceived by the tokens of a server that has started again', async () => {
-    const port = await freePort()
-    const first = await startMemcached([], port)
+    const server = await startMemcached()
+    closing.push(() => server.stop())
     const made = record({ rev: 'before' })
     const prefix = newPrefix()
-    const store = open(`127.0.0.1:${port}`, { prefix })
+    const store = open(addressOf(server), { prefix })
     await store.create('k', made)
-    await first.kill()
-    const second = await startMemcached([], port)
-    closing.push(() => second.stop())
+    await server.kill()
+    await server.restart()
     // The first item of each server has the token 1.
-    const other = open(`127.0.0.1:${port}`, { prefix })
+    const other = open(addressOf(server), { prefix })
     await other.create('k', record({ rev: 'after' }))
-    expect(await second.ask(`mg ${prefix}k c`)).toBe('HD c1\r\n')
+    expect(await server.ask(`mg ${prefix}k c`)).toBe('HD c1\r\n')
     expect(await store.update('k', record(), 'before')).toBe('conflict')
   })
 })
@@ -394,9 +393,10 @@ describe('values and keys', () => {
     expect(await store.load('k2')).toBeUndefined()
     // The first command of a store too, which learns the limit on the way.
     const other = open(addressOf(server))
-    await expect(other.create('k2', record({ text: 'x'.repeat(1_050_000) }))).rejects.toThrow(
-      /stores at most 1048576/,
-    )
+    await expect(other.create('k2', record({ text: 'x'.repeat(1_050_000) }))).rejects.toMatchObject({
+      message: expect.stringMatching(/stores at most 1048576/),
+      retryable: false,
+    })
   })
 
   it('are taken up to the last byte that the server takes', async () => {
@@ -435,7 +435,10 @@ describe('values and keys', () => {
         () => store.update(`k${i}`, record(), 'r'),
         () => store.destroy(`k${i}`, NEVER),
       ]) {
-        await expect(work()).rejects.toThrow(/is not a session\. Give the store a \{ prefix \} of its own/)
+        await expect(work()).rejects.toMatchObject({
+          message: expect.stringMatching(/is not a session\. Give the store a \{ prefix \} of its own/),
+          retryable: false,
+        })
       }
       expect(await store.create(`k${i}`, record())).toBe(false)
       expect(await plain[0]!.ask(`mg ${prefix}k${i} v`)).toBe(`VA ${value.length}\r\n${value}\r\n`)
@@ -472,10 +475,10 @@ describe('a server that fails', () => {
       }
     })
     await sleep(100)
-    process.kill(server.child.pid as number, 'SIGSTOP')
+    server.freeze()
     await sleep(1500)
     const before = { ...results }
-    process.kill(server.child.pid as number, 'SIGCONT')
+    server.thaw()
     // A pause lasts up to a second.
     await sleep(1200)
     const failedWhileBack = results.failed
@@ -496,16 +499,17 @@ describe('a server that fails', () => {
     const store = open(addressOf(server), { timeout: 200 })
     const made = record()
     await store.create('k', made)
-    process.kill(server.child.pid as number, 'SIGSTOP')
+    server.freeze()
     const next = record()
     const error = await failure(store.update('k', next, made.rev))
     expect(error.message).toMatch(
       /^memcached store: update failed: 127.0.0.1:\d+ did not answer within 200 ms\. .* The write may have been applied\.$/,
     )
+    expect(error.retryable).toBe(true)
     expect(error.cause).toBeInstanceOf(MemcachedError)
     expect(error.cause).toMatchObject({ maybeApplied: true })
     expect((await failure(store.load('k'))).cause).toMatchObject({ maybeApplied: false })
-    process.kill(server.child.pid as number, 'SIGCONT')
+    server.thaw()
     await sleep(400)
     // It was: by compare-and-set, so it can have done no harm.
     expect(await store.load('k')).toEqual(next)
@@ -533,17 +537,19 @@ describe('a server that fails', () => {
     expect(lost.filter(Boolean)).toHaveLength(counts[1] as number)
     for (const [i, key] of keys.entries()) {
       if (!lost[i]) continue
-      await expect(store.create(key, record())).rejects.toThrow(/nobody listens there\. Start memcached/)
+      await expect(store.create(key, record())).rejects.toMatchObject({
+        message: expect.stringMatching(/nobody listens there\. Start memcached/),
+        retryable: true,
+      })
     }
     expect(await Promise.all([servers[0]!, servers[2]!].map(itemsOn))).toEqual([counts[0], counts[2]])
     // Started again it is empty: nobody is logged in, and no request in flight brings a session back.
-    const again = await startMemcached([], servers[1]!.port)
-    closing.push(() => again.stop())
+    await servers[1]!.restart()
     const key = keys[lost.indexOf(true)] as string
     await expect.poll(() => store.load(key).catch(() => 'fails'), { timeout: 3000 }).toBeUndefined()
     expect(await store.update(key, record(), 'r')).toBe('gone')
     expect(await store.touch(key, Date.now(), NEVER)).toBe(false)
-    expect(await itemsOn(again)).toBe(0)
+    expect(await itemsOn(servers[1]!)).toBe(0)
   })
 
   it('full: it evicts silently, which is what a cache does; told not to, it is an error', async () => {
@@ -563,9 +569,10 @@ describe('a server that fails', () => {
     await fill(store)
     expect(await store.load('k0')).toBeUndefined()
     expect(await store.load('k999')).toBeDefined()
-    await expect(fill(open(addressOf(strict)))).rejects.toThrow(
-      /SERVER_ERROR out of memory.*Give it more \(-m\)/,
-    )
+    await expect(fill(open(addressOf(strict)))).rejects.toMatchObject({
+      message: expect.stringMatching(/SERVER_ERROR out of memory.*Give it more \(-m\)/),
+      retryable: false,
+    })
   })
 })
 
@@ -575,7 +582,10 @@ describe('a server that will not do', () => {
     closing.push(() => server.stop())
     const store = open(addressOf(server))
     for (let i = 0; i < 3; i++) {
-      await expect(store.load('k')).rejects.toThrow(/was started with -C, .* lost\. Start it without/)
+      await expect(store.load('k')).rejects.toMatchObject({
+        message: expect.stringMatching(/was started with -C, .* lost\. Start it without/),
+        retryable: false,
+      })
       await expect(store.create('k', record())).rejects.toThrow(/was started with -C/)
     }
     expect(await itemsOn(server)).toBe(0)
@@ -588,6 +598,7 @@ describe('a server that will not do', () => {
     const wrong = { username: USERNAME, password: 'guess' }
     const error = await failure(open(addressOf(guarded), wrong).load('k'))
     expect(error.message).toMatch(/refuses this password\. Check \{ username, password \}/)
+    expect(error.retryable).toBe(false)
     expect(inspect(error, { depth: 10, showHidden: true })).not.toContain('guess')
   })
 
@@ -621,7 +632,10 @@ describe('a server that will not do', () => {
       /its certificate is not accepted \(self-signed certificate\)\. Pass the authority .* \{ tls: \{ ca \} \}/,
     )
     const otherName = { tls: { ca, servername: 'other.example.org' } }
-    await expect(open(addressOf(secure), otherName).load('k')).rejects.toThrow(/certificate is not accepted/)
+    await expect(open(addressOf(secure), otherName).load('k')).rejects.toMatchObject({
+      message: expect.stringMatching(/certificate is not accepted/),
+      retryable: false,
+    })
     await expect(open(addressOf(plain[0]), { tls: { ca } }).load('k')).rejects.toThrow(/TLS/)
   })
 
@@ -754,9 +768,10 @@ describe('closing', () => {
     await store.load('k')
     await store.close()
     await store.close()
-    await expect(store.load('k')).rejects.toThrow(
-      'memcached store: load failed: the store has been closed. Close it after the last request.',
-    )
+    await expect(store.load('k')).rejects.toMatchObject({
+      message: 'memcached store: load failed: the store has been closed. Close it after the last request.',
+      retryable: false,
+    })
     // The one that asks is one.
     await expect.poll(() => statOn(server, 'curr_connections')).toBe(1)
   })

@@ -19,6 +19,7 @@ describe('a full memory store', () => {
     await store.create('id:b', record())
     const refused = store.create('id:c', record({ user: 'ada' }))
     await expect(refused).rejects.toThrow(StoreFullError)
+    await expect(refused).rejects.toMatchObject({ retryable: false })
     await expect(refused).rejects.toThrow(/2 sessions.*memoryStore\(\{ maxSessions \}\)/s)
     expect(await store.load('id:c')).toBeUndefined()
     expect((await store.users.list('ada')).items).toEqual([])

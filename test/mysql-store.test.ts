@@ -262,7 +262,10 @@ describe('the table', () => {
       return
     }
     await expect(store.create('k', record())).rejects.toThrow(problem)
-    await expect(store.load('k')).rejects.toThrow(/made for something else .* another \{ table \}/)
+    await expect(store.load('k')).rejects.toMatchObject({
+      message: expect.stringMatching(/made for something else .* another \{ table \}/),
+      retryable: false,
+    })
     await runOn(server.url, `DROP TABLE ${table}`)
     expect(await store.create('k', record())).toBe(true)
   })
@@ -309,9 +312,10 @@ describe('the table', () => {
     await expect(store.update('k', record({ externalId: 'x'.repeat(1021) }), '1')).rejects.toThrow(
       /update failed: the externalId takes 1021/,
     )
-    await expect(store.create('k', record({ text: 'x'.repeat(2 ** 24) }))).rejects.toThrow(
-      /the text takes 16777216 bytes/,
-    )
+    await expect(store.create('k', record({ text: 'x'.repeat(2 ** 24) }))).rejects.toMatchObject({
+      message: expect.stringMatching(/the text takes 16777216 bytes/),
+      retryable: false,
+    })
   })
 })
 
@@ -336,6 +340,7 @@ describe('rights', () => {
     await expectFailure(
       openUrl(url, { table: newTable() }).load('k'),
       /command denied .*This user needs SELECT, .* schema\(\) prints/,
+      false,
     )
   })
 })
@@ -517,9 +522,10 @@ describe('many at once', () => {
       const table = newTable()
       await open(pool, { table }).create('k', record())
       expect(await open(giveUp(3, errno), { table }).touch('k', NEVER, NEVER)).toBe(true)
-      await expect(open(giveUp(4, errno), { table }).touch('k', NEVER, NEVER)).rejects.toThrow(
-        /touch failed: gave up. Another transaction kept its lock/,
-      )
+      await expect(open(giveUp(4, errno), { table }).touch('k', NEVER, NEVER)).rejects.toMatchObject({
+        message: expect.stringMatching(/touch failed: gave up. Another transaction kept its lock/),
+        retryable: true,
+      })
     }
   })
 })
@@ -530,7 +536,10 @@ describe('trouble', () => {
     await store.load('k')
     await store.close()
     await store.close()
-    await expect(store.load('k')).rejects.toThrow(/load failed: the store has been closed/)
+    await expect(store.load('k')).rejects.toMatchObject({
+      message: expect.stringMatching(/load failed: the store has been closed/),
+      retryable: false,
+    })
   })
 
   const HANDLES: Record<string, (url: string) => MysqlHandle> = {
@@ -552,30 +561,32 @@ describe('trouble', () => {
   it.each(Object.entries(HANDLES))(
     'says what to do, with %s: server, password, database',
     async (_name, handleOf) => {
-      const expectProblem = async (url: string, message: RegExp) => {
+      const expectProblem = async (url: string, message: RegExp, retryable: boolean) => {
         const store = mysqlStore(handleOf(url))
         opened.push(async () => store.close())
-        await expectFailure(store.load('k'), message)
+        await expectFailure(store.load('k'), message, retryable)
       }
       const unreachable =
         /^mysql store: createTables failed: .*ECONNREFUSED.*cannot be reached: check that it runs, and host, port/s
       const port = await freePort()
       for (const host of ['127.0.0.1', 'localhost'])
-        await expectProblem(`mysql://app:wr0ng@${host}:${port}/shop`, unreachable)
+        await expectProblem(`mysql://app:wr0ng@${host}:${port}/shop`, unreachable, true)
       await expectProblem(
         server.with({ password: 'wr0ng' }),
         /Access denied.*Check the user and the password/,
+        false,
       )
       await expectProblem(
         server.with({ database: 'nowhere' }),
         /Unknown database 'nowhere'\. Create the database/,
+        false,
       )
     },
   )
 
   it('says what to do: no database is named', async () => {
     const store = openUrl(server.with({ database: '' }))
-    await expectFailure(store.load('k'), /No database selected\. Create the database, or name/)
+    await expectFailure(store.load('k'), /No database selected\. Create the database, or name/, false)
   })
 
   it.each(['mysql2', 'mariadb'])('shows nothing of a session: %s', async (name) => {
@@ -603,6 +614,7 @@ describe('trouble', () => {
     await expectFailure(
       openUrl(server.with({ user, password: 'x y' }), { table: newTable() }).load('k'),
       /read-only.*name the primary/,
+      true,
     )
   })
 
@@ -627,13 +639,14 @@ describe('trouble', () => {
       return expectFailure(
         mysqlStore(slow as unknown as MysqlHandle).load('k'),
         /The connection was lost: the server shuts down, restarts or ended it/,
+        true,
       )
     })
     await sleep(100)
     await own.stop()
     await Promise.all(failing)
-    await expectFailure(store.load('k'), /cannot be reached|connection was lost/)
-    await expectFailure(store.load('k'), /cannot be reached/)
+    await expectFailure(store.load('k'), /cannot be reached|connection was lost/, true)
+    await expectFailure(store.load('k'), /cannot be reached/, true)
   })
 
   async function endConnections(url: string): Promise<void> {
@@ -681,13 +694,14 @@ async function expectToWork(handle: MysqlHandle): Promise<void> {
   await store.createTables()
 }
 
-async function expectFailure(perform: Promise<unknown>, message: RegExp): Promise<void> {
+async function expectFailure(perform: Promise<unknown>, message: RegExp, retryable: boolean): Promise<void> {
   const error = await perform.then(
     () => undefined,
     (e: unknown) => e,
   )
   expect(error).toBeInstanceOf(StoreError)
   expect((error as Error).message).toMatch(message)
+  expect((error as StoreError).retryable).toBe(retryable)
   expect(`${(error as Error).stack}${JSON.stringify(error)}`).not.toMatch(/p@ss|p%40ss|wr0ng/)
 }
 

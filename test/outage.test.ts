@@ -57,6 +57,18 @@ async function timed<T>(work: Promise<T>): Promise<{ milliseconds: number; error
 
 const count = async (cookie: string) => (await sessions.open(cookie)).data.visits
 
+describe('a store that fails', () => {
+  it('says whether to try again is of use, and only then when', async () => {
+    const cookie = await visitor()
+    store.error = Object.assign(new Error('wrong password'), { retryable: false })
+    const { error } = await timed(sessions.open(cookie))
+    expect(error).toMatchObject({ status: 503, retryable: false, headers: {} })
+    store.error = new Error('connection refused')
+    const { error: passing } = await timed(sessions.open(cookie))
+    expect(passing).toMatchObject({ status: 503, retryable: true, headers: { 'Retry-After': '1' } })
+  })
+})
+
 describe('a store that gives no answer', () => {
   it('costs a load 500 ms, and the error says that nothing was written and to try again', async () => {
     const cookie = await visitor()

@@ -273,7 +273,10 @@ describe('the table', () => {
       return
     }
     await expect(store.create('k', record())).rejects.toThrow(problem)
-    await expect(store.load('k')).rejects.toThrow(/made for something else .* another \{ table \}/)
+    await expect(store.load('k')).rejects.toMatchObject({
+      message: expect.stringMatching(/made for something else .* another \{ table \}/),
+      retryable: false,
+    })
     await runOn(server.url, `DROP TABLE ${table}`)
     expect(await store.create('k', record())).toBe(true)
   })
@@ -320,9 +323,12 @@ describe('rights', () => {
     expect(await store.sweep(NEVER, 10)).toBe(1)
 
     const other = openUrl(url, { table: newTable() })
-    await expect(other.load('k')).rejects.toThrow(
-      /^postgres store: createTables failed: permission denied .*needs SELECT, INSERT, UPDATE and DELETE .* schema\(\) prints/,
-    )
+    const refusal =
+      /^postgres store: createTables failed: permission denied .*needs SELECT, INSERT, UPDATE and DELETE .* schema\(\) prints/
+    await expect(other.load('k')).rejects.toMatchObject({
+      message: expect.stringMatching(refusal),
+      retryable: false,
+    })
     await runOn(server.url, `REVOKE INSERT ON ${table} FROM ${user}`)
     await expect(store.create('k2', record())).rejects.toThrow(
       /create failed: permission denied .*This user needs/,
@@ -618,9 +624,10 @@ describe('a write', () => {
       const table = newTable()
       await open(pool, { table }).create('k', record())
       expect(await open(giveUp(3, code), { table }).touch('k', NEVER, NEVER)).toBe(true)
-      await expect(open(giveUp(4, code), { table }).touch('k', NEVER, NEVER)).rejects.toThrow(
-        /touch failed: gave up/,
-      )
+      await expect(open(giveUp(4, code), { table }).touch('k', NEVER, NEVER)).rejects.toMatchObject({
+        message: expect.stringMatching(/touch failed: gave up/),
+        retryable: true,
+      })
     }
     const table = newTable()
     await open(pool, { table }).create('k', record())
@@ -695,20 +702,24 @@ describe('trouble', () => {
     await store.load('k')
     await store.close()
     await store.close()
-    await expect(store.load('k')).rejects.toThrow(/load failed: the store has been closed/)
+    await expect(store.load('k')).rejects.toMatchObject({
+      message: expect.stringMatching(/load failed: the store has been closed/),
+      retryable: false,
+    })
     await expect(store.users.destroy('ada', 0)).rejects.toThrow(
       /users.destroy failed: the store has been closed/,
     )
   })
 
   const PASSWORDS = /p@ss|p%40ss|wr0ng/
-  const expectFailure = async (perform: Promise<unknown>, message: RegExp) => {
+  const expectFailure = async (perform: Promise<unknown>, message: RegExp, retryable: boolean) => {
     const error = await perform.then(
       () => undefined,
       (e: unknown) => e,
     )
     expect(error).toBeInstanceOf(StoreError)
     expect((error as Error).message).toMatch(message)
+    expect((error as StoreError).retryable).toBe(retryable)
     expect(`${(error as Error).stack}${JSON.stringify(error)}`).not.toMatch(PASSWORDS)
   }
 
@@ -718,14 +729,15 @@ describe('trouble', () => {
       const url = `postgres://app:wr0ng@${host}:${port}/shop`
       const message =
         /^postgres store: createTables failed: .*ECONNREFUSED.*cannot be reached: check that it runs, and host, port/s
-      await expectFailure(openUrl(url).load('k'), message)
+      await expectFailure(openUrl(url).load('k'), message, true)
       const handle = postgres(url, { max: 1 })
       opened.push(() => handle.end())
-      await expectFailure(postgresStore(handle).load('k'), message)
+      await expectFailure(postgresStore(handle).load('k'), message, true)
     }
     await expectFailure(
       openUrl('postgres://app:wr0ng@nowhere.invalid/shop').load('k'),
       /nowhere\.invalid.*cannot be reached/,
+      true,
     )
   })
 
@@ -733,15 +745,22 @@ describe('trouble', () => {
     await expectFailure(
       openUrl(server.with({ password: 'wr0ng' })).load('k'),
       /password authentication failed.*Check the user and the password/,
+      false,
     )
-    await expectFailure(openUrl(server.with({ password: '' })).load('k'), /Check the user and the password/)
+    await expectFailure(
+      openUrl(server.with({ password: '' })).load('k'),
+      /Check the user and the password/,
+      false,
+    )
     await expectFailure(
       openUrl(server.with({ database: 'nowhere' })).load('k'),
       /"nowhere" does not exist\. Create the database/,
+      false,
     )
     await expectFailure(
       open(pool, { schema: 'nowhere' }).load('k'),
       /"nowhere" does not exist\. Create the schema/,
+      false,
     )
   })
 
@@ -753,6 +772,7 @@ describe('trouble', () => {
     await expectFailure(
       store.load('k'),
       /does not exist\. The table has gone .* createTables\(\) makes it again/,
+      false,
     )
     await store.createTables()
     expect(await store.load('k')).toBeUndefined()
@@ -760,15 +780,15 @@ describe('trouble', () => {
 
   it('says what to do: U+0000, a user too long, a read-only server', async () => {
     const store = open(pool, { table: newTable() })
-    await expectFailure(store.create('k', record({ user: 'a\0' })), /without the character U\+0000/)
+    await expectFailure(store.create('k', record({ user: 'a\0' })), /without the character U\+0000/, false)
     const long = Array.from({ length: 4000 }, () => Math.random().toString(36).slice(2, 4)).join('')
-    await expectFailure(store.create('k', record({ user: long })), /keep them under 2,000 bytes/)
+    await expectFailure(store.create('k', record({ user: long })), /keep them under 2,000 bytes/, false)
     const replica = new pg.Pool({
       connectionString: server.url,
       options: '-c default_transaction_read_only=on',
     })
     opened.push(() => replica.end())
-    await expectFailure(open(replica, { table: newTable() }).load('k'), /read-only.*name the primary/)
+    await expectFailure(open(replica, { table: newTable() }).load('k'), /read-only.*name the primary/, true)
   })
 
   it('says what to do: named statements through a pooler that mixes connections', async () => {
@@ -779,6 +799,7 @@ describe('trouble', () => {
       failures.push(...results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : [])))
     }
     expect(String(failures[0])).toMatch(/prepared statement .*leave out \{ prepare \}/)
+    expect(failures[0]).toMatchObject({ retryable: false })
   })
 
   it('outlives connections that the server ends, and its restart', async () => {
@@ -803,12 +824,13 @@ describe('trouble', () => {
     const failing = expectFailure(
       interrupted,
       /terminat.*The connection was lost: the server shuts down, restarts or ended it/,
+      true,
     )
     await sleep(100)
     await own.stop()
     await failing
-    await expectFailure(store.load('k'), /cannot be reached|connection was lost/)
-    await expectFailure(store.load('k'), /cannot be reached/)
+    await expectFailure(store.load('k'), /cannot be reached|connection was lost/, true)
+    await expectFailure(store.load('k'), /cannot be reached/, true)
   })
 })
 

@@ -405,6 +405,7 @@ describe('trouble', () => {
       expect(error).toMatchObject({
         store: 'sqlite',
         operation,
+        retryable: false,
         message: `sqlite store: ${operation} failed: the store has been closed. Close it after the last request.`,
       })
     }
@@ -420,7 +421,10 @@ describe('trouble', () => {
       await store.create('k', record())
       blocker.prepare('BEGIN IMMEDIATE').run()
       const error = await store.create('k2', record()).catch((e: unknown) => e)
-      expect(error).toMatchObject({ store: 'sqlite', operation: 'create', cause: { message: /locked/ } })
+      expect(error).toMatchObject({
+        ...{ store: 'sqlite', operation: 'create', retryable: true },
+        cause: { message: expect.stringMatching(/locked/) },
+      })
       expect(String(error)).toMatch(
         /create failed: database is locked\. Another connection kept the write lock too long/,
       )
@@ -428,7 +432,10 @@ describe('trouble', () => {
       expect(await store.create('k2', record())).toBe(true)
 
       handle.prepare('PRAGMA query_only = 1').all()
-      await expect(store.destroy('k', 0)).rejects.toThrow(/destroy failed: .*must be writable for this user/)
+      await expect(store.destroy('k', 0)).rejects.toMatchObject({
+        message: expect.stringMatching(/destroy failed: .*must be writable for this user/),
+        retryable: false,
+      })
       blocker.close()
       handle.close()
     })

@@ -24,7 +24,7 @@ import {
   type LiveState,
   type State,
 } from './file/state.ts'
-import { StoreError } from './store-error.ts'
+import { lasting, passing, type Remedy, StoreError } from './store-error.ts'
 
 /**
  * Keeps each session in a file of its own under `folder`: for one machine, and as many processes on it as you like.
@@ -268,32 +268,35 @@ class FileStore implements Store {
 
   #explain(operation: string, error: unknown): unknown {
     if (!(error instanceof Error) || !('code' in error || error instanceof DamagedFileError)) return error
-    const file = 'path' in error ? relative(this.#folder, String(error.path)) : ''
-    return new StoreError(this.name, operation, `${file || 'its folder'}: ${reasonAndCure(error)}`, {
+    const file = ('path' in error && relative(this.#folder, String(error.path))) || 'its folder'
+    const remedy = remedyFor(error)
+    const problem = remedy ? `${'code' in error ? `${error.code}, ` : ''}${remedy.cure}` : error.message
+    return new StoreError(this.name, operation, `${file}: ${problem}`, {
       cause: error,
+      retryable: remedy?.retryable,
     })
   }
 }
 
-const CURES: Readonly<Record<string, string>> = {
-  ENOSPC: 'the disk is full; make room',
-  EDQUOT: 'the quota of the user is used up; raise it',
-  EACCES: 'let the user of this process read and write there',
-  EPERM: 'let the user of this process read and write there',
-  EROFS: 'the disk is read-only; choose another folder',
-  EMFILE: 'this process has too many files open; raise its limit (ulimit -n)',
-  ENFILE: 'this machine has too many files open; raise its limit',
-  ENOENT:
+const REMEDIES: Readonly<Record<string, Remedy>> = {
+  ENOSPC: lasting('the disk is full; make room'),
+  EDQUOT: lasting('the quota of the user is used up; raise it'),
+  EACCES: lasting('let the user of this process read and write there'),
+  EPERM: lasting('let the user of this process read and write there'),
+  EROFS: lasting('the disk is read-only; choose another folder'),
+  EMFILE: passing('this process has too many files open; raise its limit (ulimit -n)'),
+  ENFILE: passing('this machine has too many files open; raise its limit'),
+  ENOENT: lasting(
     'a folder of the store has gone; mount its disk or restore it, or open the store again to begin anew',
-  ENOTDIR: 'there is a file where the store needs a folder; choose another folder',
+  ),
+  ENOTDIR: lasting('there is a file where the store needs a folder; choose another folder'),
 }
 
-function reasonAndCure(error: Error & { code?: unknown; syscall?: unknown }): string {
-  if (error instanceof DamagedFileError) return error.message
+function remedyFor(error: Error & { code?: unknown; syscall?: unknown }): Remedy | undefined {
+  if (error instanceof DamagedFileError) return lasting(error.message)
   const code = String(error.code)
   const noLinks = error.syscall === 'link' && ['EPERM', 'ENOSYS', 'ENOTSUP', 'EOPNOTSUPP'].includes(code)
-  const cure = noLinks ? 'the file system has no hard links; choose a folder on another' : CURES[code]
-  return cure === undefined ? error.message : `${code}, ${cure}`
+  return noLinks ? lasting('the file system has no hard links; choose a folder on another') : REMEDIES[code]
 }
 
 function carried(state: State | Damage | undefined, field: Indexed): string | undefined {

@@ -37,6 +37,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
 export class StoreFullError extends Error {
   override readonly name = 'StoreFullError'
   readonly maxSessions: number
+  readonly retryable = false
 
   constructor(maxSessions: number) {
     super(

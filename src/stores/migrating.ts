@@ -199,11 +199,12 @@ class MigratingStore implements Store {
     const { name } = this.#from
     if (!this.#moves) {
       const problem = 'it was opened with { moves: false }, or moves=false in its URL. Open it without.'
-      throw new StoreError(this.name, 'drain', problem)
+      throw new StoreError(this.name, 'drain', problem, { retryable: false })
     }
     if (!this.#from.scan) {
       const cure = 'Sessions move when they are next seen; keep this store for as long as a session lives.'
-      throw new StoreError(this.name, 'drain', `the ${name} store cannot list its sessions. ${cure}`)
+      const problem = `the ${name} store cannot list its sessions. ${cure}`
+      throw new StoreError(this.name, 'drain', problem, { retryable: false })
     }
     const scan = this.#from.scan.bind(this.#from)
     const total = count ? await this.#count(scan, signal) : undefined

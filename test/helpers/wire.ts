@@ -1,5 +1,4 @@
-import { once } from 'node:events'
-import { connect, createServer, type Socket } from 'node:net'
+import { type Link, relayTo } from './relay.ts'
 
 /** What has passed since the last `reset`. A round trip is a stretch of bytes towards the server that is followed by bytes back. */
 export interface Traffic {
@@ -20,43 +19,32 @@ export async function wireTo(serverPort: number): Promise<Wire> {
   let roundTrips = 0
   let sent = 0
   let received = 0
-  const sockets = new Set<Socket>()
+  const asking = new WeakSet<Link>()
 
-  const server = createServer((client) => {
-    const upstream = connect(serverPort, '127.0.0.1')
-    let isAsking = false
-    for (const socket of [client, upstream]) {
-      socket.setNoDelay(true)
-      sockets.add(socket)
-      socket.on('close', () => sockets.delete(socket))
-    }
-    client.on('data', (chunk) => {
-      if (!isAsking) roundTrips++
-      isAsking = true
-      sent += chunk.length
-    })
-    upstream.on('data', (chunk) => {
-      isAsking = false
-      received += chunk.length
-    })
-    client.pipe(upstream).pipe(client)
-    client.on('error', () => upstream.destroy())
-    upstream.on('error', () => client.destroy())
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  if (typeof address !== 'object' || address === null) throw new Error('no port')
+  const relay = await relayTo(serverPort, {
+    data(link, direction, chunk) {
+      if (direction === 'toServer') {
+        if (!asking.has(link)) roundTrips++
+        asking.add(link)
+        sent += chunk.length
+      } else {
+        asking.delete(link)
+        received += chunk.length
+      }
+      link[direction].write(chunk)
+    },
+    end(link, direction, error) {
+      if (error) link[direction].destroy()
+      else link[direction].end()
+    },
+  })
 
   return {
-    port: address.port,
+    port: relay.port,
     reset() {
       roundTrips = sent = received = 0
     },
     traffic: () => ({ roundTrips, sent, received }),
-    async close() {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-      await once(server, 'close')
-    },
+    close: () => relay.close(),
   }
 }

@@ -4,7 +4,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createConnection } from 'mysql2/promise'
 import { type OwnServer, serverAt, type TestServer } from './postgres.ts'
-import { find, freePort, startServer } from './process.ts'
+import { find, freePort, restartable, startServer } from './process.ts'
 
 /** Starts MariaDB in a folder of its own, or takes the server that HOLDFAST_MYSQL_URL names. */
 export async function startMariadb(): Promise<TestServer> {
@@ -40,27 +40,19 @@ export async function startOwnMariadb({ bufferPool = '64M' } = {}): Promise<OwnS
     `--innodb-buffer-pool-size=${bufferPool}`,
     '--performance-schema=off',
   ]
-  const start = () => startServer('mariadbd', args, () => runOn(root, 'SELECT 1'))
-  let server = await start()
+  const server = await restartable(() => startServer('mariadbd', args, () => runOn(root, 'SELECT 1')))
   await runOn(
     root,
     'CREATE DATABASE holdfast',
     `CREATE USER holdfast@'%' IDENTIFIED BY 'p@ss/w:rd'`,
     `GRANT ALL ON *.* TO holdfast@'%' WITH GRANT OPTION`,
   )
-  return {
-    ...serverAt(
-      `mysql://holdfast:${encodeURIComponent('p@ss/w:rd')}@127.0.0.1:${port}/holdfast`,
-      async () => {
-        await server.stop()
-        rmSync(folder, { recursive: true, force: true })
-      },
-    ),
-    halt: (how) => (how === 'crash' ? server.kill() : server.stop()),
-    async start() {
-      server = await start()
-    },
+  const stop = async () => {
+    await server.stop()
+    rmSync(folder, { recursive: true, force: true })
   }
+  const url = `mysql://holdfast:${encodeURIComponent('p@ss/w:rd')}@127.0.0.1:${port}/holdfast`
+  return { ...server, ...serverAt(url, stop) }
 }
 
 /** Runs statements on a connection of their own. */

@@ -3,26 +3,28 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { find, freePort, type ServerProcess, startServer } from './process.ts'
+import { find, freePort, type RestartableServer, restartable, startServer } from './process.ts'
 
-export interface Memcached extends ServerProcess {
+/** Started again it is empty. */
+export interface Memcached extends RestartableServer {
   readonly port: number
   /** One command of one line, and all that comes back until a quiet moment. */
   ask(command: string): Promise<string>
 }
 
-/** Starts a memcached of its own; `args` are added to the command line. The same `port` again makes it start anew. */
-export async function startMemcached(args: readonly string[] = [], port?: number): Promise<Memcached> {
-  const chosen = port ?? (await freePort())
+/** Starts a memcached of its own; `args` are added to the command line. */
+export async function startMemcached(args: readonly string[] = []): Promise<Memcached> {
+  const port = await freePort()
   const asUser = process.getuid?.() === 0 ? ['-u', 'root'] : []
-  const all = ['-l', '127.0.0.1', '-p', String(chosen), '-U', '0', ...asUser, ...args]
-  const server = await startServer('memcached', all, async () => {
-    const socket = connect(chosen, '127.0.0.1')
+  const all = ['-l', '127.0.0.1', '-p', String(port), '-U', '0', ...asUser, ...args]
+  const isReady = async () => {
+    const socket = connect(port, '127.0.0.1')
     await once(socket, 'connect')
     socket.destroy()
     return true
-  })
-  return { ...server, port: chosen, ask: (command) => ask(chosen, command) }
+  }
+  const server = await restartable(() => startServer('memcached', all, isReady))
+  return { ...server, port, ask: (command) => ask(port, command) }
 }
 
 async function ask(port: number, command: string): Promise<string> {

@@ -3,7 +3,14 @@ import { chownSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
-import { find, freePort, type ServerProcess, startServer } from './process.ts'
+import {
+  find,
+  freePort,
+  type RestartableServer,
+  restartable,
+  type ServerProcess,
+  startServer,
+} from './process.ts'
 
 export interface TestServer {
   readonly url: string
@@ -14,13 +21,8 @@ export interface TestServer {
   stop(): Promise<void>
 }
 
-/** One whose end a test decides. */
-export interface OwnServer extends TestServer {
-  /** Ends it and every connection to it: as an administrator does, or as a crash would, without any last word. */
-  halt(how: 'restart' | 'crash'): Promise<void>
-  /** Starts it again, with what it has on its disk, and resolves when it takes statements. */
-  start(): Promise<void>
-}
+/** One of its own, that a test may put out of action. */
+export type OwnServer = TestServer & RestartableServer
 
 export interface UrlParts {
   readonly user?: string
@@ -61,24 +63,17 @@ export async function startOwnPostgres(): Promise<OwnServer> {
   }
   const args = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const isReady = () => runOn(url, 'SELECT 1')
-  const start = () => startServer(program('postgres'), ['-D', data, ...args], isReady, options)
-  let server = await start()
+  const server = await restartable(async () => {
+    const started = await startServer(program('postgres'), ['-D', data, ...args], isReady, options)
+    // Unlike SIGTERM it does not wait for clients to leave.
+    return { ...started, stop: () => started.stop('SIGINT') }
+  })
   await runOn(url, 'CREATE DATABASE holdfast')
-  const halt: OwnServer['halt'] = async (how) => {
-    // Unlike SIGTERM they do not wait for clients to leave.
-    server.child.kill(how === 'crash' ? 'SIGQUIT' : 'SIGINT')
+  const stop = async () => {
     await server.stop()
+    rmSync(folder, { recursive: true, force: true })
   }
-  return {
-    ...serverAt(url.replace(/postgres$/, 'holdfast'), async () => {
-      await halt('restart')
-      rmSync(folder, { recursive: true, force: true })
-    }),
-    halt,
-    async start() {
-      server = await start()
-    },
-  }
+  return { ...server, ...serverAt(url.replace(/postgres$/, 'holdfast'), stop) }
 }
 
 /** Starts PgBouncer in transaction mode in front of a server, or takes the one that HOLDFAST_PGBOUNCER_URL names. */

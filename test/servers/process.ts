@@ -1,6 +1,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -9,10 +9,41 @@ const PATH = `${process.env.PATH}:/usr/sbin:/usr/local/sbin`
 /** A server that a test has started, in a folder and on a port of its own. */
 export interface ServerProcess {
   readonly child: ChildProcess
-  /** SIGTERM, then SIGKILL if it takes longer than five seconds; resolves when it has ended. */
-  stop(): Promise<void>
-  /** SIGKILL. */
+  /** SIGTERM (or what else asks it to end), then SIGKILL if it takes longer than five seconds; resolves when it has ended. */
+  stop(ending?: NodeJS.Signals): Promise<void>
+  /** SIGKILL, to all of its processes. */
   kill(): Promise<void>
+  /** SIGSTOP, to all of its processes: connections stay, and nobody answers. */
+  freeze(): void
+  /** SIGCONT. */
+  thaw(): void
+}
+
+/** A server that starts again on its port, with what it has kept. */
+export interface RestartableServer {
+  stop(): Promise<void>
+  /** Asks it to end, which it does in good order. What it keeps stays. */
+  end(): Promise<void>
+  kill(): Promise<void>
+  freeze(): void
+  thaw(): void
+  /** Ends it, if it has not ended, and starts it again. */
+  restart(): Promise<void>
+}
+
+export async function restartable(start: () => Promise<ServerProcess>): Promise<RestartableServer> {
+  let server = await start()
+  return {
+    stop: () => server.stop(),
+    end: () => server.stop(),
+    kill: () => server.kill(),
+    freeze: () => server.freeze(),
+    thaw: () => server.thaw(),
+    async restart() {
+      await server.stop()
+      server = await start()
+    },
+  }
 }
 
 /** Starts a program and resolves once `isReady` does. @throws with what the program printed, if it ends or is not ready in 30 seconds */
@@ -40,19 +71,32 @@ export async function startServer(
     }
     await sleep(20)
   }
+  const signal = (name: NodeJS.Signals) => {
+    if (hasEnded) return
+    for (const pid of [child.pid!, ...childrenOf(child.pid!)]) process.kill(pid, name)
+  }
   return {
     child,
-    async stop() {
-      child.kill('SIGTERM')
+    freeze: () => signal('SIGSTOP'),
+    thaw: () => signal('SIGCONT'),
+    async stop(ending: NodeJS.Signals = 'SIGTERM') {
+      signal('SIGCONT')
+      child.kill(ending)
       const timer = setTimeout(() => child.kill('SIGKILL'), 5_000)
       await ended
       clearTimeout(timer)
     },
     async kill() {
-      child.kill('SIGKILL')
+      signal('SIGKILL')
       await ended
     },
   }
+}
+
+/** Those of PostgreSQL are in groups of their own, so no signal to a group reaches them. */
+function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+  return text.split(' ').filter(Boolean).map(Number)
 }
 
 /** Where a program is. @throws saying what to install */

@@ -5,19 +5,21 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { type Link, linkTo } from '../helpers/link.ts'
-import { find, freePort, type ServerProcess, startServer } from './process.ts'
+import {
+  find,
+  freePort,
+  type RestartableServer,
+  restartable,
+  type ServerProcess,
+  startServer,
+} from './process.ts'
 
 const execute = promisify(execFile)
 
-export interface RedisServer {
+export interface RedisServer extends RestartableServer {
   readonly port: number
   /** What redis-cli prints for this command. */
   cli(...args: string[]): Promise<string>
-  /** Ends it and starts it again on the same port, with what it had saved. */
-  restart(): Promise<void>
-  /** SIGKILL. `restart` starts it again. */
-  kill(): Promise<void>
-  stop(): Promise<void>
 }
 
 export interface RedisCluster {
@@ -65,15 +67,11 @@ export async function startRedis(...args: string[]): Promise<RedisServer> {
       ],
       async () => (await cli('PING')) === 'PONG',
     )
-  let server: ServerProcess = await start()
+  const server = await restartable(start)
   return {
+    ...server,
     port,
     cli,
-    async restart() {
-      await server.stop()
-      server = await start()
-    },
-    kill: () => server.kill(),
     async stop() {
       await server.stop()
       rmSync(folder, { recursive: true, force: true })

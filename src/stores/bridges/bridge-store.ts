@@ -205,6 +205,8 @@ const queues = new WeakMap<object, Map<string, Promise<unknown>>>()
 
 /** The value under a key is not what a bridge writes there. */
 class ForeignValueError extends Error {
+  readonly retryable = false
+
   constructor(name: string) {
     super(
       `the value under "${name}" is damaged or of another make. End that session or remove the value; if others write there too, give sessions a place of their own.`,

@@ -1,5 +1,6 @@
 import { isIP, type Socket, connect as tcpConnect } from 'node:net'
 import { type ConnectionOptions, connect as tlsConnect } from 'node:tls'
+import { lasting, passing, type Remedy } from '../store-error.ts'
 import { type Reply, ReplyReader } from './protocol.ts'
 import { type MemcachedServer, nameOf } from './servers.ts'
 
@@ -24,11 +25,21 @@ export class MemcachedError extends Error {
   override readonly name = 'MemcachedError'
   /** Whether it was a write that the server may have carried out, or may still. */
   readonly maybeApplied: boolean
+  /** False if it fails until somebody acts. */
+  readonly retryable: boolean
 
-  constructor(problem: string, maybeApplied: boolean, options?: ErrorOptions) {
-    super(maybeApplied ? `${problem} The write may have been applied.` : problem, options)
+  constructor({ problem, cause, retryable }: Failure, maybeApplied: boolean) {
+    super(maybeApplied ? `${problem} The write may have been applied.` : problem, { cause })
     this.maybeApplied = maybeApplied
+    this.retryable = retryable
   }
+}
+
+/** A problem, with its cure. */
+interface Failure {
+  readonly problem: string
+  readonly retryable: boolean
+  readonly cause?: unknown
 }
 
 interface Pending {
@@ -69,7 +80,7 @@ export class Connection {
   #timer: NodeJS.Timeout | undefined
   #failures = 0
   #pauseUntil = 0
-  #lastFailure: { readonly problem: string; readonly cause: unknown } | undefined
+  #lastFailure: Failure | undefined
 
   constructor(server: Required<MemcachedServer>, settings: ConnectionSettings) {
     this.#server = server
@@ -82,13 +93,11 @@ export class Connection {
     return new Promise((resolve, reject) => {
       const now = performance.now()
       if (this.#isClosed) {
-        return reject(
-          new MemcachedError('the store has been closed. Close it after the last request.', false),
-        )
+        const problem = 'the store has been closed. Close it after the last request.'
+        return reject(new MemcachedError({ problem, retryable: false }, false))
       }
       if (this.#socket === undefined && this.#lastFailure !== undefined && now < this.#pauseUntil) {
-        const { problem, cause } = this.#lastFailure
-        return reject(new MemcachedError(problem, false, { cause }))
+        return reject(new MemcachedError(this.#lastFailure, false))
       }
       const pending = { command, deadline: now + this.#settings.timeout, isSent: false, resolve, reject }
       this.#pending.push(pending)
@@ -103,7 +112,7 @@ export class Connection {
 
   close(): void {
     this.#isClosed = true
-    this.#drop('the store was closed meanwhile.')
+    this.#drop({ problem: 'the store was closed meanwhile.', retryable: false })
   }
 
   #connect(): void {
@@ -132,17 +141,21 @@ export class Connection {
         try {
           reader.push(chunk)
         } catch (cause) {
-          this.#drop(`${this.#name} does not speak as memcached: ${(cause as Error).message}.`, cause)
+          this.#drop(this.#foreign((cause as Error).message, cause))
         }
       })
     })
     socket.on('error', (cause: NodeJS.ErrnoException) =>
-      ifCurrent(() =>
-        this.#drop(`${this.#name}: ${explain(cause) ?? `${cause.message}. ${this.#closingHint()}`}`, cause),
-      ),
+      ifCurrent(() => {
+        const { cure, retryable } = remedyFor(cause) ?? passing(`${cause.message}. ${this.#closingHint()}`)
+        this.#drop({ problem: `${this.#name}: ${cure}`, retryable, cause })
+      }),
     )
     socket.on('close', () =>
-      ifCurrent(() => this.#drop(`${this.#name} closed the connection. ${this.#closingHint()}`)),
+      ifCurrent(() => {
+        const problem = `${this.#name} closed the connection. ${this.#closingHint()}`
+        this.#drop({ problem, retryable: true })
+      }),
     )
   }
 
@@ -164,17 +177,14 @@ export class Connection {
           const cure = hasCredentials
             ? 'Check { username, password } against the file of its -Y.'
             : 'It was started with -Y: pass { username, password }.'
-          this.#drop(
-            `${this.#name} refuses ${hasCredentials ? 'this password' : 'us without a password'}. ${cure}`,
-          )
+          this.#refuse(`refuses ${hasCredentials ? 'this password' : 'us without a password'}. ${cure}`)
         } else if (line.includes('Too many open connections')) {
-          this.#drop(`${this.#name} has too many connections. Start it with a larger -c.`)
+          const problem = `${this.#name} has too many connections. Start it with a larger -c.`
+          this.#drop({ problem, retryable: true })
         } else if (status === 'ERROR') {
-          this.#drop(`${this.#name} does not know the meta commands. memcached 1.6 or newer is needed.`)
+          this.#refuse('does not know the meta commands. memcached 1.6 or newer is needed.')
         } else if (status !== 'STORED' && status !== 'END') {
-          this.#drop(
-            `${this.#name} does not speak as memcached: it answered ${JSON.stringify(line.slice(0, 80))}.`,
-          )
+          this.#drop(this.#foreign(`it answered ${JSON.stringify(line.slice(0, 80))}`))
         }
       },
     }
@@ -182,8 +192,8 @@ export class Connection {
 
   #begin(settings: ReadonlyMap<string, string>): void {
     if (settings.get('cas_enabled') !== 'yes') {
-      this.#drop(
-        `${this.#name} was started with -C, and without its CAS tokens concurrent changes are lost. Start it without.`,
+      this.#refuse(
+        'was started with -C, and without its CAS tokens concurrent changes are lost. Start it without.',
       )
       return
     }
@@ -199,13 +209,10 @@ export class Connection {
     if (itemBytes > this.#itemSizeMax) {
       // The server would not only refuse it but also drop what it has under the key.
       this.#pending.splice(this.#pending.indexOf(pending), 1)
-      pending.reject(
-        new MemcachedError(
-          `the session takes ${itemBytes} bytes, and ${this.#name} stores at most ${this.#itemSizeMax}. ` +
-            'Keep less in it, or start the server with a larger -I. Nothing was written.',
-          false,
-        ),
-      )
+      const problem =
+        `the session takes ${itemBytes} bytes, and ${this.#name} stores at most ${this.#itemSizeMax}. ` +
+        'Keep less in it, or start the server with a larger -I. Nothing was written.'
+      pending.reject(new MemcachedError({ problem, retryable: false }, false))
       this.#rest()
       return
     }
@@ -225,20 +232,23 @@ export class Connection {
   #answer(reply: Reply): void {
     const pending = this.#pending[0]
     if (pending === undefined) {
-      this.#drop(`${this.#name} does not speak as memcached: it answered what nobody asked.`)
+      this.#drop(this.#foreign('it answered what nobody asked'))
     } else if (ANSWERS.has(reply.status)) {
       this.#pending.shift()
       pending.resolve(reply)
       this.#rest()
     } else if (reply.status === 'SERVER_ERROR') {
       this.#pending.shift()
-      const { cure, isRefusal } = explainServerError(reply.line)
-      const maybeApplied = pending.command.isWrite && !isRefusal
-      pending.reject(new MemcachedError(`${this.#name} answered ${reply.line}. ${cure}`, maybeApplied))
+      const { cure, retryable } = remedyForServerError(reply.line)
+      const problem = `${this.#name} answered ${reply.line}. ${cure}`
+      // One that is full, or finds a value too large, has refused it.
+      const maybeApplied = pending.command.isWrite && retryable
+      pending.reject(new MemcachedError({ problem, retryable }, maybeApplied))
       this.#rest()
     } else {
       // It did not understand the command, so it may take its value for commands.
-      this.#drop(`${this.#name} answered ${JSON.stringify(reply.line.slice(0, 80))}.`)
+      const problem = `${this.#name} answered ${JSON.stringify(reply.line.slice(0, 80))}.`
+      this.#drop({ problem, retryable: true })
     }
   }
 
@@ -259,10 +269,10 @@ export class Connection {
         if (oldest === undefined) return
         const left = oldest.deadline - performance.now()
         if (left > 0) this.#watch(left)
-        else
-          this.#drop(
-            `${this.#name} did not answer within ${this.#settings.timeout} ms. Is it overloaded or unreachable?`,
-          )
+        else {
+          const problem = `${this.#name} did not answer within ${this.#settings.timeout} ms. Is it overloaded or unreachable?`
+          this.#drop({ problem, retryable: true })
+        }
       })
     }, ms)
   }
@@ -272,8 +282,17 @@ export class Connection {
     return 'Check the network, and whether it expects TLS (memcacheds://) or SASL (-S, for which use -Y).'
   }
 
+  #foreign(what: string, cause?: unknown): Failure {
+    return { problem: `${this.#name} does not speak as memcached: ${what}.`, retryable: false, cause }
+  }
+
+  /** It will say so to every connection. */
+  #refuse(what: string): void {
+    this.#drop({ problem: `${this.#name} ${what}`, retryable: false })
+  }
+
   /** Ends the connection. Answers could no longer be told apart, so all that waits for one fails. */
-  #drop(problem: string, cause?: unknown): void {
+  #drop(failure: Failure): void {
     const socket = this.#socket
     const wasResting = this.#isReady && this.#pending.length === 0
     this.#socket = undefined
@@ -282,36 +301,35 @@ export class Connection {
     clearTimeout(this.#timer)
     // A server may end a connection that nobody uses; the next command makes another.
     if (!wasResting) {
-      this.#lastFailure = { problem, cause }
+      this.#lastFailure = failure
       this.#pauseUntil =
         performance.now() + Math.min(FIRST_PAUSE_MS * 2 ** this.#failures++, LONGEST_PAUSE_MS)
     }
     for (const { command, isSent, reject } of this.#pending.splice(0)) {
-      reject(new MemcachedError(problem, command.isWrite && isSent, { cause }))
+      reject(new MemcachedError(failure, command.isWrite && isSent))
     }
   }
 }
 
-function explain(cause: NodeJS.ErrnoException): string | undefined {
+function remedyFor(cause: NodeJS.ErrnoException): Remedy | undefined {
   const code = cause.code ?? ''
-  if (code === 'ECONNREFUSED') return 'nobody listens there. Start memcached, or correct the address.'
+  if (code === 'ECONNREFUSED')
+    return passing('nobody listens there. Start memcached, or correct the address.')
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
-    return 'no such host. Correct the name, or the name server.'
+    return passing('no such host. Correct the name, or the name server.')
   if (/CERT|ALTNAME|SIGNATURE/.test(code)) {
-    return `its certificate is not accepted (${cause.message}). Pass the authority that signed it as { tls: { ca } }.`
+    return lasting(
+      `its certificate is not accepted (${cause.message}). Pass the authority that signed it as { tls: { ca } }.`,
+    )
   }
   if (code.startsWith('ERR_SSL') || code === 'EPROTO') {
-    return `no TLS connection (${cause.message}). Is the server started with -Z?`
+    return lasting(`no TLS connection (${cause.message}). Is the server started with -Z?`)
   }
   return undefined
 }
 
-function explainServerError(line: string): { readonly cure: string; readonly isRefusal: boolean } {
-  if (line.includes('too large')) {
-    return { cure: 'Start it with a larger -I. It has dropped the session.', isRefusal: true }
-  }
-  if (line.includes('memory')) {
-    return { cure: 'Give it more (-m). It may have dropped the session.', isRefusal: true }
-  }
-  return { cure: 'Look into its log.', isRefusal: false }
+function remedyForServerError(line: string): Remedy {
+  if (line.includes('too large')) return lasting('Start it with a larger -I. It has dropped the session.')
+  if (line.includes('memory')) return lasting('Give it more (-m). It may have dropped the session.')
+  return passing('Look into its log.')
 }

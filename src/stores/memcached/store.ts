@@ -120,6 +120,7 @@ export class MemcachedStore implements Store {
         this.name,
         operation,
         `what the server keeps under ${this.#wireKey(key)} is not a session. Give the store a { prefix } of its own.`,
+        { retryable: false },
       )
     }
     this.#remember(key, content, cas)

@@ -1,3 +1,4 @@
+import { MissingDriverError } from '../store-error.ts'
 import {
   adopt,
   type Commander,
@@ -162,8 +163,7 @@ async function connect(target: Target, answerTimeout: number): Promise<Connectio
   }
   const explain = (reason: unknown) => {
     if (!(reason instanceof Error) || !VAGUE.test(reason.message)) return reason
-    const inner = 'lastNodeError' in reason ? reason.lastNodeError : reason.cause
-    const why = inner instanceof Error ? inner : complaint
+    const why = within(reason) ?? (complaint && (within(complaint) ?? complaint))
     return why && why !== reason ? new Error(why.message, { cause: reason }) : reason
   }
   const end = async () => {
@@ -196,6 +196,12 @@ async function connect(target: Target, answerTimeout: number): Promise<Connectio
   }
 }
 
+/** What a driver gives as the reason of its own error, if anything. */
+function within(error: Error): Error | undefined {
+  const inner = 'lastNodeError' in error ? error.lastNodeError : error.cause
+  return inner instanceof Error ? inner : undefined
+}
+
 // ---- the drivers ----
 
 async function drive(target: Target, answerTimeout: number): Promise<Driven> {
@@ -203,7 +209,7 @@ async function drive(target: Target, answerTimeout: number): Promise<Driven> {
   if (ioredis) return driveIoredis(ioredis, target, answerTimeout)
   const redis = await load<NodeRedisModule>('redis', () => import('redis'))
   if (redis) return driveNodeRedis(redis, target, answerTimeout)
-  throw new Error('neither `ioredis` nor `redis` is installed. Run `npm install ioredis`')
+  throw new MissingDriverError('neither `ioredis` nor `redis` is installed. Run `npm install ioredis`')
 }
 
 /** Nothing if the package is not there. */

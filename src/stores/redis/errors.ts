@@ -1,62 +1,88 @@
+import { lasting, passing, type Remedy } from '../store-error.ts'
+
 /** What the server or its client said, followed by what can be done about it, if that is known. */
-export function cureOf(problem: string, prefix: string): string {
+export function explain(problem: string, prefix: string): { problem: string; retryable?: boolean } {
   const known = KNOWN.find(([pattern]) => pattern.test(problem))
-  if (known === undefined) return problem
-  const [, cure] = known
-  return `${problem.replace(/[.\s]+$/, '')}. ${typeof cure === 'string' ? cure : cure(prefix)}`
+  if (known === undefined) return { problem }
+  const [, remedy] = known
+  const { cure, retryable } = typeof remedy === 'function' ? remedy(prefix) : remedy
+  return { problem: `${problem.replace(/[.\s]+$/, '')}. ${cure}`, retryable }
 }
 
-const KNOWN: readonly (readonly [RegExp, string | ((prefix: string) => string)])[] = [
+const KNOWN: readonly (readonly [RegExp, Remedy | ((prefix: string) => Remedy)])[] = [
   [
     /\bOOM\b/,
-    'The server is full, and its maxmemory-policy forbids evicting. Raise `maxmemory`, or make room; destroying and touching still work.',
+    lasting(
+      'The server is full, and its maxmemory-policy forbids evicting. Raise `maxmemory`, or make room; destroying and touching still work.',
+    ),
   ],
   [
     /WRONGPASS|invalid password/i,
-    'Look at the user name and the password in the URL or in the options of the client.',
+    lasting('Look at the user name and the password in the URL or in the options of the client.'),
   ],
   [
     /NOAUTH|Authentication required/i,
-    'The server wants a password: redis://user:password@host, or an option of the client.',
+    lasting('The server wants a password: redis://user:password@host, or an option of the client.'),
   ],
   [
     /NOPERM/,
     (prefix) =>
-      `The user needs: ~${prefix}:* ~${prefix}@* ~${prefix}#* +get +set +del +persist +pexpireat +zadd +zrem +zremrangebyscore +zrange ` +
-      '+eval +evalsha +time +scan +info, and +wait for durable writes.',
+      lasting(
+        `The user needs: ~${prefix}:* ~${prefix}@* ~${prefix}#* +get +set +del +persist +pexpireat +zadd +zrem +zremrangebyscore +zrange ` +
+          '+eval +evalsha +time +scan +info, and +wait for durable writes.',
+      ),
   ],
   [
     /DB index is out of range|invalid DB index|SELECT is not allowed/i,
-    'The server has no database of this number: `databases` in redis.conf says how many there are, and a Cluster has only 0.',
+    lasting(
+      'The server has no database of this number: `databases` in redis.conf says how many there are, and a Cluster has only 0.',
+    ),
   ],
+  // During a failover it is a replica for a moment, or no longer one.
   [
     /READONLY|You can't write against a read only/i,
-    'This is a replica. Connect to the primary, or through Sentinel, which finds it.',
+    passing('This is a replica. Connect to the primary, or through Sentinel, which finds it.'),
+  ],
+  [
+    /too many Cluster redirections/i,
+    passing('The Cluster is moving this key, or its nodes do not agree where it is. Try again in a moment.'),
   ],
   [
     /\bMOVED\b|CROSSSLOT|\bASK\b/,
-    'The server is part of a Cluster: use redis+cluster://, or a client made for a Cluster.',
+    lasting('The server is part of a Cluster: use redis+cluster://, or a client made for a Cluster.'),
   ],
-  [/CLUSTERDOWN/, 'Some part of the Cluster has no primary. `redis-cli --cluster check` says which.'],
-  [/\bLOADING\b/, 'The server has just started and is reading its data. Try again in a moment.'],
-  [/MISCONF/, 'The server cannot save its data. Look at its log and at the space on its disk.'],
-  [/RESP type|Protocol error/i, 'What answers at this address is no Redis: look at the host and the port.'],
+  [
+    /CLUSTERDOWN/,
+    passing('Some part of the Cluster has no primary. `redis-cli --cluster check` says which.'),
+  ],
+  [/\bLOADING\b/, passing('The server has just started and is reading its data. Try again in a moment.')],
+  [/MISCONF/, lasting('The server cannot save its data. Look at its log and at the space on its disk.')],
+  [
+    /RESP type|Protocol error/i,
+    lasting('What answers at this address is no Redis: look at the host and the port.'),
+  ],
   [
     /cluster support disabled/i,
-    'This server is no part of a Cluster: use redis://, or a client made for one server.',
+    lasting('This server is no part of a Cluster: use redis://, or a client made for one server.'),
   ],
   [
     /FOREIGN|WRONGTYPE/,
     (prefix) =>
-      `What is under this key was not written by this store. Give the store another { prefix } than '${prefix}', which something else uses.`,
+      lasting(
+        `What is under this key was not written by this store. Give the store another { prefix } than '${prefix}', which something else uses.`,
+      ),
   ],
   [
     /client is closed|client was closed|must be connected/i,
-    'The client is not connected: `await client.connect()` before the first request, and close it after the last.',
+    lasting(
+      'The client is not connected: `await client.connect()` before the first request, and close it after the last.',
+    ),
   ],
   [
     /ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|EPIPE|timed? ?out|Connection is closed|max retries|Socket closed|offline|sentinels? (are|is) unreachable|refresh slots cache|startup nodes|root nodes|no answer/i,
-    'The server cannot be reached. Is it running, is this its address, and does a firewall let this machine through?',
+    passing(
+      'The server cannot be reached. Is it running, is this its address, and does a firewall let this machine through?',
+    ),
   ],
 ]
 

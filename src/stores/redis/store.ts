@@ -12,7 +12,7 @@ import type {
 import { isTombstone, NEVER } from '../../store.ts'
 import { StoreError } from '../store-error.ts'
 import { type Commander, textOf } from './clients.ts'
-import { cureOf, withoutArguments } from './errors.ts'
+import { explain, withoutArguments } from './errors.ts'
 import { DESTROY, INDEX, LOAD_FRESH, type Script, TOUCH, UPDATE } from './scripts.ts'
 import {
   encodePercent,
@@ -346,15 +346,19 @@ export class RedisStore implements Store {
 
   async #run<T>(operation: string, perform: () => Promise<T>): Promise<T> {
     if (this.#isClosed) {
-      throw new StoreError(NAME, operation, 'the store has been closed. Close it after the last request.')
+      const problem = 'the store has been closed. Close it after the last request.'
+      throw new StoreError(NAME, operation, problem, { retryable: false })
     }
     if (!this.#isPolicyKnown) this.#checkPolicy()
     try {
       return await perform()
     } catch (thrown) {
       const cause = withoutArguments(thrown)
-      const problem = cause instanceof Error ? cause.message : String(cause)
-      throw new StoreError(NAME, operation, cureOf(problem, this.#prefix), { cause })
+      const { problem, retryable } = explain(
+        cause instanceof Error ? cause.message : String(cause),
+        this.#prefix,
+      )
+      throw new StoreError(NAME, operation, problem, { cause, retryable })
     }
   }
 
@@ -376,6 +380,7 @@ export class RedisStore implements Store {
       'eviction',
       `the server's maxmemory-policy is ${policy}, so when its memory is full it throws sessions away, and their users are logged ` +
         'out. Set `maxmemory-policy noeviction`, and give sessions a server of their own if it also holds a cache.',
+      { retryable: false },
     )
     for (const report of this.#reports) report('eviction', error)
   }

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { MissingDriverError } from '../store-error.ts'
 import type { SqlExecutor } from './executor.ts'
 
 /** Names the class of what was passed and not its content, which may hold a password. */
@@ -46,7 +47,7 @@ export function owning(
       const driver = await load(name)
       if (driver !== undefined) return packages[name]!(driver as never)
     }
-    throw new Error(
+    throw new MissingDriverError(
       `neither of the packages ${names.join(' and ')} is installed. Run \`npm install ${names[0]}\``,
     )
   }

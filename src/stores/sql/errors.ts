@@ -1,3 +1,4 @@
+import { lasting, passing, type Remedy } from '../store-error.ts'
 import type { SqlExecutor } from './executor.ts'
 
 type Dialect = SqlExecutor['dialect']
@@ -59,46 +60,51 @@ const THERE: Record<Dialect, readonly string[]> = {
 }
 
 /** What can be done about an error, if it is a known one. */
-export function cureOf(dialect: Dialect, error: unknown): string | undefined {
+export function remedyFor(dialect: Dialect, error: unknown): Remedy | undefined {
   if (dialect === 'sqlite') return undefined
   const code = codeOf(error)
-  const [, cure] = CURES[dialect].find(([codes]) => codes.test(code)) ?? []
-  return cure ?? BY_MESSAGE.find(([message]) => message.test(messageOf(error)))?.[1]
+  const [, remedy] = REMEDIES[dialect].find(([codes]) => codes.test(code)) ?? []
+  return remedy ?? BY_MESSAGE.find(([message]) => message.test(messageOf(error)))?.[1]
 }
 
-const UNREACHABLE =
-  'The server cannot be reached: check that it runs, and host, port and firewall. The next operation tries again.'
-const LOST =
-  'The connection was lost: the server shuts down, restarts or ended it. A pool connects again with the next operation; a single connection does not.'
-const PASSWORD = 'Check the user and the password, and that the server lets this user in from here.'
-const DATABASE = 'Create the database, or name another one.'
-const RIGHTS =
-  'This user needs SELECT, INSERT, UPDATE and DELETE on the table, and to make it also CREATE; or let its owner run what schema() prints.'
-const DROPPED = 'The table has gone since the store was opened: createTables() makes it again.'
-const CROWDED =
-  'The server has no connection left: lower the size of the pools, or raise its max_connections.'
-const READ_ONLY = 'The server takes no writes: name the primary, not a replica.'
-const DISK_FULL = 'The disk of the server is full; nothing was written.'
-const BUSY = 'Another transaction kept its lock too long: look for one that was left open.'
+const UNREACHABLE = passing(
+  'The server cannot be reached: check that it runs, and host, port and firewall. The next operation tries again.',
+)
+const LOST = passing(
+  'The connection was lost: the server shuts down, restarts or ended it. A pool connects again with the next operation; a single connection does not.',
+)
+const PASSWORD = lasting('Check the user and the password, and that the server lets this user in from here.')
+const DATABASE = lasting('Create the database, or name another one.')
+const RIGHTS = lasting(
+  'This user needs SELECT, INSERT, UPDATE and DELETE on the table, and to make it also CREATE; or let its owner run what schema() prints.',
+)
+const DROPPED = lasting('The table has gone since the store was opened: createTables() makes it again.')
+const CROWDED = passing(
+  'The server has no connection left: lower the size of the pools, or raise its max_connections.',
+)
+/** During a failover a primary is one for a moment. */
+const READ_ONLY = passing('The server takes no writes: name the primary, not a replica.')
+const DISK_FULL = lasting('The disk of the server is full; nothing was written.')
+const BUSY = passing('Another transaction kept its lock too long: look for one that was left open.')
 
-const NETWORK: readonly [RegExp, string] = [
+const NETWORK: readonly [RegExp, Remedy] = [
   /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOENT|CONNECT_TIMEOUT)$/,
   UNREACHABLE,
 ]
-const BROKEN: readonly [RegExp, string] = [
+const BROKEN: readonly [RegExp, Remedy] = [
   /^(ECONNRESET|EPIPE|PROTOCOL_CONNECTION_LOST|CONNECTION_\w+)$/,
   LOST,
 ]
 
-const CURES: Record<'postgres' | 'mysql', readonly (readonly [codes: RegExp, cure: string])[]> = {
+const REMEDIES: Record<'postgres' | 'mysql', readonly (readonly [codes: RegExp, remedy: Remedy])[]> = {
   postgres: [
     NETWORK,
     BROKEN,
     [/^(57P0[12]|08...)$/, LOST],
-    [/^57P03$/, 'The server is starting up or shutting down: try again in a moment.'],
+    [/^57P03$/, passing('The server is starting up or shutting down: try again in a moment.')],
     [/^28...$/, PASSWORD],
     [/^3D000$/, DATABASE],
-    [/^3F000$/, 'Create the schema, or name another one: schema() prints what goes into it.'],
+    [/^3F000$/, lasting('Create the schema, or name another one: schema() prints what goes into it.')],
     [/^42501$/, RIGHTS],
     [/^42P01$/, DROPPED],
     [/^53300$/, CROWDED],
@@ -107,11 +113,13 @@ const CURES: Record<'postgres' | 'mysql', readonly (readonly [codes: RegExp, cur
     [/^(55P03|57014)$/, BUSY],
     [
       /^(26000|42P05)$/,
-      'Prepared statements do not get through the pooler: leave out { prepare }, and with postgres.js set { prepare: false }.',
+      lasting(
+        'Prepared statements do not get through the pooler: leave out { prepare }, and with postgres.js set { prepare: false }.',
+      ),
     ],
-    [/^22P05$/, 'The database cannot keep every character: create it with ENCODING UTF8.'],
-    [/^22021$/, 'Users and external ids are text without the character U+0000.'],
-    [/^54000$/, 'A user or an external id is too long for an index: keep them under 2,000 bytes.'],
+    [/^22P05$/, lasting('The database cannot keep every character: create it with ENCODING UTF8.')],
+    [/^22021$/, lasting('Users and external ids are text without the character U+0000.')],
+    [/^54000$/, lasting('A user or an external id is too long for an index: keep them under 2,000 bytes.')],
   ],
   mysql: [
     NETWORK,
@@ -126,18 +134,18 @@ const CURES: Record<'postgres' | 'mysql', readonly (readonly [codes: RegExp, cur
     [/^(1114|1021)$/, DISK_FULL],
     [/^(1290|1792|1836)$/, READ_ONLY],
     [/^(1205|1213|1969|3024)$/, BUSY],
-    [/^1153$/, 'Raise max_allowed_packet of the server, or lower maxBytes.'],
-    [/^1461$/, 'Raise max_prepared_stmt_count of the server, or lower the size of the pools.'],
+    [/^1153$/, lasting('Raise max_allowed_packet of the server, or lower maxBytes.')],
+    [/^1461$/, lasting('Raise max_prepared_stmt_count of the server, or lower the size of the pools.')],
   ],
 }
 
 /** Some drivers make errors of their own, without a code. */
-const BY_MESSAGE: readonly (readonly [message: RegExp, cure: string])[] = [
+const BY_MESSAGE: readonly (readonly [message: RegExp, remedy: Remedy])[] = [
   [/connection timeout|timeout exceeded when trying to connect/i, UNREACHABLE],
   [/connection terminated|connection error and is not queryable|connection is in closed state/i, LOST],
   [/client password must be a/i, PASSWORD],
   [
     /after calling end on the pool|pool is closed|was closed and is not queryable/i,
-    'It was closed before the store was: close it after the last request.',
+    lasting('It was closed before the store was: close it after the last request.'),
   ],
 ]

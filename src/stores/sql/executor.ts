@@ -1,3 +1,5 @@
+import type { Remedy } from '../store-error.ts'
+
 /** Runs statements: all that the store needs of a database and its driver. */
 export interface SqlExecutor {
   readonly dialect: 'sqlite' | 'postgres' | 'mysql'
@@ -10,7 +12,7 @@ export interface SqlExecutor {
    */
   run(sql: string, params: readonly SqlValue[], durable?: boolean): Promise<SqlResult>
   /** What can be done about an error that `run` threw, if it is a known one. The usual ones of PostgreSQL and MySQL are known already. */
-  cure?(error: unknown): string | undefined
+  remedy?(error: unknown): Remedy | undefined
   /** Present if the connection is the executor's own. */
   close?(): Promise<void>
 }

@@ -1,4 +1,4 @@
-export { StoreError } from '../store-error.ts'
+export { type Remedy, StoreError } from '../store-error.ts'
 export type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
 export { type MysqlHandle, type MysqlOptions, mysqlStore } from './mysql.ts'
 export { type PostgresHandle, type PostgresOptions, postgresStore } from './postgres.ts'

@@ -2,7 +2,7 @@ import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, resolve } from 'node:path'
 import { inspect } from 'node:util'
-import { StoreError } from '../store-error.ts'
+import { lasting, passing, type Remedy, StoreError } from '../store-error.ts'
 import { messageOf } from './errors.ts'
 import type { SqlExecutor } from './executor.ts'
 import { checkName, LONGEST_TABLE } from './names.ts'
@@ -96,9 +96,9 @@ function open(path: string): SqlExecutor {
     return owning(database)
   } catch (cause) {
     database?.close()
-    throw new StoreError('sqlite', 'open', `${path}: ${messageOf(cause)}. ${cureOf(cause) ?? CANNOT_OPEN}`, {
-      cause,
-    })
+    const { cure, retryable } = remedyFor(cause) ?? CANNOT_OPEN
+    const problem = `${path}: ${messageOf(cause)}. ${cure}`
+    throw new StoreError('sqlite', 'open', problem, { cause, retryable })
   }
 }
 
@@ -115,7 +115,7 @@ function loadDriver(): new (path: string) => OwnDatabase {
       'open',
       `Node ${process.version} has no node:sqlite, and the package libsql cannot be loaded in its place. ` +
         'Run `npm install libsql`, or use Node 22.13 or newer, or pass an open database instead of a path.',
-      { cause },
+      { cause, retryable: false },
     )
   }
 }
@@ -197,24 +197,29 @@ function executorOn(handle: SqliteHandle): SqlExecutor {
       }
       return { rows: [], affected: Number(statement.run(...params).changes) }
     },
-    cure: cureOf,
+    remedy: remedyFor,
   }
 }
 
-const CANNOT_OPEN = 'The folder must exist or be makable, and folder and file must be writable for this user.'
+const CANNOT_OPEN = lasting(
+  'The folder must exist or be makable, and folder and file must be writable for this user.',
+)
 
 /** By the name of SQLite's primary result code: its number, and what can be done. */
 const ERRORS = {
   SQLITE_BUSY: [
     5,
-    'Another connection kept the write lock too long: look for an open transaction or a backup.',
+    passing('Another connection kept the write lock too long: look for an open transaction or a backup.'),
   ],
-  SQLITE_LOCKED: [6, 'This connection has a query or transaction open that is in the way.'],
-  SQLITE_READONLY: [8, 'The file and its folder must be writable for this user.'],
-  SQLITE_CORRUPT: [11, 'The file is damaged: restore a backup, or move it away to start with an empty one.'],
-  SQLITE_FULL: [13, 'The disk is full; nothing was written.'],
+  SQLITE_LOCKED: [6, passing('This connection has a query or transaction open that is in the way.')],
+  SQLITE_READONLY: [8, lasting('The file and its folder must be writable for this user.')],
+  SQLITE_CORRUPT: [
+    11,
+    lasting('The file is damaged: restore a backup, or move it away to start with an empty one.'),
+  ],
+  SQLITE_FULL: [13, lasting('The disk is full; nothing was written.')],
   SQLITE_CANTOPEN: [14, CANNOT_OPEN],
-  SQLITE_NOTADB: [26, 'The file holds something else: give another path, or move it away.'],
+  SQLITE_NOTADB: [26, lasting('The file holds something else: give another path, or move it away.')],
 } as const
 
 type ErrorName = keyof typeof ERRORS
@@ -228,7 +233,7 @@ function codeOf(error: unknown): ErrorName | undefined {
   return names.find((name) => ERRORS[name][0] === primary || code?.startsWith(name))
 }
 
-function cureOf(error: unknown): string | undefined {
+function remedyFor(error: unknown): Remedy | undefined {
   const code = codeOf(error)
   return code && ERRORS[code][1]
 }

@@ -8,8 +8,8 @@ import type {
   UpdateResult,
   WriteOptions,
 } from '../../store.ts'
-import { StoreError } from '../store-error.ts'
-import { cureOf, isTransient, messageOf, wasAlreadyThere } from './errors.ts'
+import { type Remedy, StoreError } from '../store-error.ts'
+import { isTransient, messageOf, remedyFor, wasAlreadyThere } from './errors.ts'
 import type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
 import { checkName, LONGEST_TABLE } from './names.ts'
 import { COLUMNS, MYSQL_LIMITS, schemaOf, type TableSchema } from './schema.ts'
@@ -214,7 +214,7 @@ class SqlStore implements Store {
       const value = values[name as keyof typeof MYSQL_LIMITS] ?? ''
       if (value.length * 3 <= limit || Buffer.byteLength(value) <= limit) continue
       const problem = `the ${name} takes ${Buffer.byteLength(value)} bytes, and the table has room for ${limit}`
-      throw new StoreError(this.name, operation, problem)
+      throw new StoreError(this.name, operation, problem, { retryable: false })
     }
   }
 
@@ -272,11 +272,8 @@ class SqlStore implements Store {
     const { dialect } = this.#executor
     for (let retries = 0; ; retries++) {
       if (this.#isClosed) {
-        throw new StoreError(
-          this.name,
-          operation,
-          'the store has been closed. Close it after the last request.',
-        )
+        const problem = 'the store has been closed. Close it after the last request.'
+        throw new StoreError(this.name, operation, problem, { retryable: false })
       }
       try {
         return await this.#executor.run(sql, params, durable)
@@ -293,8 +290,9 @@ class SqlStore implements Store {
   #failure(operation: string, cause: unknown): StoreError {
     if (cause instanceof StoreError) return cause
     const problem = messageOf(cause)
-    const cure = this.#executor.cure?.(cause) ?? cureOf(this.#executor.dialect, cause)
-    return new StoreError(this.name, operation, cure ? `${problem}. ${cure}` : problem, { cause })
+    const { cure, retryable } =
+      this.#executor.remedy?.(cause) ?? remedyFor(this.#executor.dialect, cause) ?? UNKNOWN
+    return new StoreError(this.name, operation, cure ? `${problem}. ${cure}` : problem, { cause, retryable })
   }
 
   #checkColumns(rows: SqlResult['rows']): void {
@@ -317,9 +315,12 @@ class SqlStore implements Store {
       'createTables',
       `there is a table ${this.#table} that was made for something else (${faults.join('; ')}). ` +
         'Give the store another { table }, or rename or drop this one.',
+      { retryable: false },
     )
   }
 }
+
+const UNKNOWN: Partial<Remedy> = {}
 
 type Values = Readonly<Record<string, SqlValue>>
 
