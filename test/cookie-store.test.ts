@@ -274,6 +274,14 @@ describe('a session in its cookie, with revocations', () => {
     }
   })
 
+  it('has deadlines, unless the revocations are in this process too', () => {
+    expect(cookieStore().inProcess).toBe(true)
+    expect(cookieStore({ revocations: memoryStore() }).inProcess).toBe(true)
+    // As the stores on servers, which leave it out.
+    const elsewhere = Object.assign(memoryStore(), { inProcess: undefined })
+    expect(cookieStore({ revocations: elsewhere }).inProcess).toBe(false)
+  })
+
   it('refuses a time to remember that is none', () => {
     expect(() => cookieStore({ rememberFor: 0 })).toThrow(/rememberFor is 0/)
   })
