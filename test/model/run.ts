@@ -1,5 +1,5 @@
 /**
- * Runs a model in a process of its own, for `test/mutants.test.ts`: `tsx run.ts sessions memory 200` or `tsx run.ts generations 2000`. Prints
+ * Runs a model in a process of its own, for `test/mutants.test.ts`: `tsx run.ts sessions memory 200` (and a seed) or `tsx run.ts generations 2000`. Prints
  * the promise that was broken, if one was. What else fails ends the process with an error.
  */
 import * as generations from './generations/judge.ts'
@@ -11,7 +11,9 @@ import { modelStores } from './sessions/stores.ts'
 
 const [model, ...rest] = process.argv.slice(2)
 const run =
-  model === 'sessions' ? () => runSessions(rest[0]!, Number(rest[1])) : () => runGenerations(Number(rest[0]))
+  model === 'sessions'
+    ? () => runSessions(rest[0]!, Number(rest[1]), Number(rest[2] ?? 1))
+    : () => runGenerations(Number(rest[0]))
 
 try {
   await run()
@@ -22,10 +24,10 @@ try {
 }
 process.exit()
 
-async function runSessions(name: string, runs: number): Promise<void> {
+async function runSessions(name: string, runs: number, seed: number): Promise<void> {
   const store = await modelStores[name]!()
   try {
-    await check(store, { seed: 1, runs, shrinks: false })
+    await check(store, { seed, runs, shrinks: false })
   } finally {
     await store.close()
   }

@@ -249,18 +249,18 @@ class Judge {
 
   /** A cookie is set by who made a session or a token, and by nobody while the store is down; it is cleared by a logout. */
   #checkCookie(request: Request): void {
-    const { given, deed, token, headersAt, answeredAt } = request
+    const { given, deed, token, headersAt, doneAt, answeredAt } = request
     if (given === undefined) return
     if (given === 'clear') {
       if (deed.kind !== 'logout') throw new Violation('a cookie was cleared by what was no logout', request)
       return
     }
-    if (deed.kind === 'logout') throw new Violation('a logout set a cookie', request)
+    if (doneAt <= answeredAt && deed.kind === 'logout') throw new Violation('a logout set a cookie', request)
+    if (!this.#traits.compares) return
     const isDown = this.#spells().some(
       ({ weather, from, until }) => weather === 'down' && from <= headersAt && answeredAt < until,
     )
     if (isDown) throw new Violation('a cookie was set while the store was down', request)
-    if (!this.#traits.compares) return
     const diedAt = token === undefined ? Number.POSITIVE_INFINITY : this.#deathOf(token)
     if (deed.kind !== 'login' && diedAt < headersAt && answeredAt < diedAt + QUIET_TIME)
       throw new Violation('a cookie was set for a token in its quiet time', request)
@@ -272,9 +272,22 @@ class Judge {
     const name = `${given.session}.${given.generation}`
     const maker = this.#makers.get(name)
     this.#makers.set(name, maker ?? request)
-    const isGivenAgain = headersAt >= (maker?.headersAt ?? 0) + this.#history.policy.grace
+    const isGivenAgain = answeredAt >= this.#firstMadeAt(given) + this.#history.policy.grace
     if (maker && deed.kind !== 'login' && !isGivenAgain)
       throw new Violation(`a token was sent by who did not make it (request ${maker.number} did)`, request)
+  }
+
+  /** When the token may have been made, by somebody who perhaps never heard of it. */
+  #firstMadeAt({ session, generation }: Token): number {
+    const makers = this.#requests.filter(
+      ({ token, given, status, failures }) =>
+        token?.session === session &&
+        token.generation === generation - 1 &&
+        (status === undefined ||
+          failures.some(({ maybeApplied }) => maybeApplied) ||
+          (given !== undefined && given !== 'clear' && given.generation === generation)),
+    )
+    return Math.min(...makers.map(({ actedAt }) => actedAt))
   }
 
   #checkFailure(request: Request, { name, status, error }: Failure): void {
@@ -419,10 +432,11 @@ class Judge {
     const { policy } = this.#history
     const shortest = (limit: 'idle' | 'absolute') =>
       Math.min(Number(policy[limit]), Number(policy.anonymous[limit]))
-    const uses = this.#requests.filter(({ saved, actedAt }) => saved?.session === session && actedAt < at)
-    const lastUse = Math.max(...uses.map(({ actedAt }) => actedAt))
     const made = this.#requests.filter(({ handles }) => handles.includes(session))
     const madeAt = Math.min(...made.map(({ headersAt }) => headersAt))
+    const uses = this.#requests.filter(({ saved, actedAt }) => saved?.session === session && actedAt < at)
+    // What the client carries may be old: an answer was lost, or came late.
+    const lastUse = this.#traits.compares ? Math.max(...uses.map(({ actedAt }) => actedAt)) : madeAt
     return at >= lastUse + shortest('idle') || at >= madeAt + shortest('absolute')
   }
 

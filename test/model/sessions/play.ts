@@ -188,7 +188,9 @@ class Game {
       lifetime: { idle, absolute, anonymous, rotateEvery, grace, touchEvery, persistent },
     })
     sessions.on('reuse', ({ handle }) => this.#history.reused.push(handle))
-    sessions.on('error', ({ error }) => this.#history.errors.push({ at: this.#timeline.now, error }))
+    sessions.on('error', ({ error }) => {
+      if (!life.isOver) this.#history.errors.push({ at: this.#timeline.now, error })
+    })
     return { life, store, sessions }
   }
 
