@@ -41,11 +41,12 @@ export function createCarrier({ settings, vault }: Core): Carrier {
 
   async function takeAlong(visit: Visit, carried: Carried, id: string): Promise<void> {
     const before = visit.id === id || visit.kept?.record.user === undefined ? undefined : handleOf(visit)
+    // First, as it may fail: then this visit is what it was, and its answer gives no cookie.
+    if (before !== undefined) await vault.destroy(before, clock() + QUIET_TIME)
     visit.id = id
     visit.handle = keyOf(id)
     visit.carried = carried
     visit.cookie = 'send'
-    if (before !== undefined) await vault.destroy(before, clock() + QUIET_TIME)
   }
 
   return { carry, takeAlong }

@@ -208,9 +208,9 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       const result = await vault.update(handleOf(visit), next, expires, current.rev, durability(operations))
       visit.unresolved = undefined
       if (result === 'ok') {
+        if (carried) await takeAlong(visit, carried, id!)
         lane.latest = next
         change?.done()
-        if (carried) await takeAlong(visit, carried, id!)
         committed(visit, next, sent ?? visit.base, operations)
         announce(visit, current.record, record, operations)
         return true

@@ -274,6 +274,30 @@ describe('a session in its cookie, with revocations', () => {
     }
   })
 
+  it('whose login cannot end the one before stays what it was, and its answer sets no cookie', async () => {
+    const { sessions, revocations } = withRevocations()
+    const jar = browser(sessions)
+    await jar.visit(async (session) => {
+      await session.login('ann')
+      session.data.visits = 1
+    })
+    const failing = vi.spyOn(revocations, 'destroy').mockRejectedValue(new Error('down'))
+    const session = await sessions.open(jar.header)
+    await session.login('ann')
+    await expect(sessions.commit(session)).rejects.toMatchObject({ status: 503 })
+    expect((await sessions.commit(session, { discard: true })).cookie).toBeUndefined()
+    failing.mockRestore()
+    expect(await jar.visit(({ userId, data }) => [userId, data.visits])).toEqual(['ann', 1])
+  })
+
+  it('has deadlines, unless the revocations are in this process too', () => {
+    expect(cookieStore().inProcess).toBe(true)
+    expect(cookieStore({ revocations: memoryStore() }).inProcess).toBe(true)
+    // As the stores on servers, which leave it out.
+    const elsewhere = Object.assign(memoryStore(), { inProcess: undefined })
+    expect(cookieStore({ revocations: elsewhere }).inProcess).toBe(false)
+  })
+
   it('refuses a time to remember that is none', () => {
     expect(() => cookieStore({ rememberFor: 0 })).toThrow(/rememberFor is 0/)
   })

@@ -1,13 +1,13 @@
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { admit } from '../src/admission.ts'
 import { apply } from '../src/operations.ts'
-import type { Figures, Outcome } from './model/judge.ts'
-import { judge, Violation } from './model/judge.ts'
-import { designRules, ModelServer, type Rules } from './model/model-server.ts'
-import { RealServer } from './model/real-server.ts'
-import type { ServerMaker } from './model/server.ts'
-import { play } from './model/simulation.ts'
-import { trace } from './model/trace.ts'
+import type { Figures, Outcome } from './model/generations/judge.ts'
+import { judge, Violation } from './model/generations/judge.ts'
+import { designRules, ModelServer, type Rules } from './model/generations/model-server.ts'
+import { RealServer } from './model/generations/real-server.ts'
+import type { ServerMaker } from './model/generations/server.ts'
+import { play } from './model/generations/simulation.ts'
+import { trace } from './model/generations/trace.ts'
 
 const SEED = Number(process.env.HOLDFAST_SEED ?? 1)
 const RUNS = process.env.HOLDFAST_RUNS === undefined ? undefined : Number(process.env.HOLDFAST_RUNS)

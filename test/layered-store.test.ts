@@ -126,6 +126,22 @@ describe('round trips', () => {
     expect(await late).toMatchObject({ rev: '2.a' })
   })
 
+  it('a read that the database never answers holds up nobody who comes a second later, nor `close`', async () => {
+    const database = memoryStore()
+    await database.create('k', record('1'))
+    let isDeaf = true
+    const load = database.load.bind(database)
+    database.load = (key) => (isDeaf ? new Promise(() => {}) : load(key))
+    const store = layeredStore({ cache: memoryStore(), database })
+    void store.load('k')
+    await sleep(1_100)
+    isDeaf = false
+    expect(await store.load('k')).toMatchObject({ rev: '1' })
+    isDeaf = true
+    void store.load('elsewhere')
+    await store.close!()
+  })
+
   it('`durable` reaches the database, and the cache keeps no index', async () => {
     const database = memoryStore()
     const cache = memoryStore()

@@ -69,7 +69,7 @@ class CookieStore implements Store {
       )
     }
     this.#revocations = revocations
-    this.inProcess = revocations?.inProcess ?? true
+    this.inProcess = revocations === undefined || revocations.inProcess === true
     this.#rememberFor = rememberFor
     if (revocations?.sweep) this.sweep = revocations.sweep.bind(revocations)
     if (revocations?.reportTo) this.reportTo = revocations.reportTo.bind(revocations)

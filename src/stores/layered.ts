@@ -74,6 +74,9 @@ export function layeredStore(options: LayeredStoreOptions): Store {
 /** Who holds a lease longer has died, or waits for so slow a database that it may as well be asked again. */
 const LEASE_MS = 10_000
 
+/** A read that takes longer is waited for by those who began with it, and by nobody else: it may never be answered. */
+const FLIGHT_MS = 1_000
+
 /** So many entries are taken out of the cache at once when the sessions of a user are destroyed. */
 const PARALLEL = 50
 
@@ -84,7 +87,7 @@ interface Flight {
   /** When the database was asked, on the scale of `#moment`. Who came later must not be answered with what was true before. */
   began: number
   readonly result: Promise<Found>
-  /** When the cache has it too. Never rejects. */
+  /** When the cache has it too, or that has taken too long. Never rejects. */
   readonly settled: Promise<void>
 }
 
@@ -224,7 +227,10 @@ class LayeredStore implements Store {
       await this.#change('update', key, (cache) => cache.update(cacheKey(key), copy, rev))
     }
     const result = read()
-    const settled = result.then(fill, () => undefined).then(() => void this.#flights.delete(key))
+    const settled = atMost(
+      FLIGHT_MS,
+      result.then(fill, () => undefined),
+    ).then(() => void this.#flights.delete(key))
     const flight: Flight = { began: Number.POSITIVE_INFINITY, result, settled }
     this.#flights.set(key, flight)
     return flight
@@ -311,4 +317,12 @@ async function keysOf(index: SessionIndex, value: string): Promise<string[]> {
     cursor = page.cursor
   } while (cursor !== undefined)
   return keys
+}
+
+/** Resolves with `work`, and after so many milliseconds at the latest. */
+function atMost(milliseconds: number, work: Promise<void>): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds)
+    void work.finally(() => clearTimeout(timer)).then(resolve)
+  })
 }

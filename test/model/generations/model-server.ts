@@ -6,13 +6,14 @@ import {
   isRetiredByLogin,
   mayJoin,
   QUIET_TIME,
-} from '../../src/admission.ts'
-import { expiry, isRotationDue, isTouchDue, mayRotate } from '../../src/lifetime.ts'
-import type { Operation } from '../../src/operations.ts'
-import { apply, concernsTokenOnly, isActive } from '../../src/operations.ts'
-import type { SessionRecord } from '../../src/record.ts'
-import { newRecord } from '../../src/record.ts'
-import type { Answer, Circumstances, Deed, Opened, Server, Token, View } from './server.ts'
+} from '../../../src/admission.ts'
+import { expiry, isRotationDue, isTouchDue, mayRotate } from '../../../src/lifetime.ts'
+import type { Operation } from '../../../src/operations.ts'
+import { apply, concernsTokenOnly, isActive } from '../../../src/operations.ts'
+import type { SessionRecord } from '../../../src/record.ts'
+import { newRecord } from '../../../src/record.ts'
+import type { Token } from '../tokens.ts'
+import type { Answer, Circumstances, Deed, Opened, Server, View } from './server.ts'
 
 /** The rules of the design, each by itself so that a test can break one and see the model notice. */
 export const designRules = {

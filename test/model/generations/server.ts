@@ -1,5 +1,6 @@
-import type { LifetimePolicy } from '../../src/lifetime.ts'
-import type { Random } from './random.ts'
+import type { LifetimePolicy } from '../../../src/lifetime.ts'
+import type { Random } from '../random.ts'
+import type { Token } from '../tokens.ts'
 
 /** What a handler does with its session. */
 export type Deed =
@@ -10,11 +11,6 @@ export type Deed =
   | { readonly kind: 'update'; readonly item: string }
   | { readonly kind: 'login'; readonly user: string; readonly item: string }
   | { readonly kind: 'rotate' | 'elevate' | 'logout' }
-
-export interface Token {
-  readonly session: string
-  readonly generation: number
-}
 
 /** What a handler finds. `session` is absent when there is none, or none any more. */
 export interface View {

@@ -1,5 +1,5 @@
+import type { Token } from '../tokens.ts'
 import type { History, Request } from './history.ts'
-import type { Token } from './server.ts'
 
 /** What happened, line by line, in the order of time: what one reads when the judge has found something. */
 export function trace(history: History, about?: Request): string {

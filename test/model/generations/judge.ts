@@ -1,4 +1,4 @@
-import { ANSWER_TIME, QUIET_TIME } from '../../src/admission.ts'
+import { ANSWER_TIME, QUIET_TIME } from '../../../src/admission.ts'
 import type { History, JarWrite, Request } from './history.ts'
 
 /** What the design names as the ways in which somebody honest may find his session gone, and what nobody can help. */

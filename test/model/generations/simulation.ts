@@ -1,8 +1,9 @@
-import type { LifetimePolicy } from '../../src/lifetime.ts'
+import type { LifetimePolicy } from '../../../src/lifetime.ts'
+import { Random } from '../random.ts'
+import { Timeline } from '../timeline.ts'
+import type { Token } from '../tokens.ts'
 import type { Belief, End, History, JarWrite, Request } from './history.ts'
-import { Random } from './random.ts'
-import type { Deed, Server, ServerMaker, Token } from './server.ts'
-import { Timeline } from './timeline.ts'
+import type { Deed, Server, ServerMaker } from './server.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND

@@ -1,8 +1,8 @@
 import type { Session, Sessions, Store, StoredRecord } from 'holdfast'
 import { createSessions, HoldfastError, isTombstone } from 'holdfast'
 import { memoryStore } from 'holdfast/stores/memory'
-import { keyOf } from '../../src/token.ts'
-import type { Answer, Circumstances, Deed, Opened, Server, Token } from './server.ts'
+import { readToken, type Token } from '../tokens.ts'
+import type { Answer, Circumstances, Deed, Opened, Server } from './server.ts'
 
 interface Data {
   items?: Record<string, 1>
@@ -43,8 +43,7 @@ export class RealServer implements Server {
   }
 
   read(cookie: string): Token {
-    const generation = Buffer.from(cookie.slice(36, 40), 'base64url').readUIntBE(0, 3)
-    return { session: keyOf(cookie.slice(4, 36)), generation }
+    return readToken(cookie)
   }
 
   async fallBehind(session: string): Promise<readonly string[] | undefined> {

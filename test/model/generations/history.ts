@@ -1,5 +1,6 @@
-import type { LifetimePolicy } from '../../src/lifetime.ts'
-import type { Answer, Deed, Token, View } from './server.ts'
+import type { LifetimePolicy } from '../../../src/lifetime.ts'
+import type { Token } from '../tokens.ts'
+import type { Answer, Deed, View } from './server.ts'
 
 /** One request, from the browser and back. All times are true ones. Filled in as it goes on its way. */
 export interface Request {

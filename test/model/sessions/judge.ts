@@ -1,0 +1,522 @@
+import { QUIET_TIME } from '../../../src/admission.ts'
+import type { Token } from '../tokens.ts'
+import type { Administration, Failure, History, Request, View } from './history.ts'
+import { mayWrite } from './program.ts'
+import type { Traits } from './stores.ts'
+
+/** A promise was broken. */
+export class Violation extends Error {
+  readonly request: Request | undefined
+  constructor(message: string, request?: Request) {
+    super(request ? `${message} (request ${request.number})` : message)
+    this.request = request
+  }
+}
+
+/** How long after a fault it may still show: an operation that comes late, the rest of a breaker. */
+const AFTERMATH = 25_000
+
+/** Holds what happened against what is promised. What nobody can know (an answer was lost) is allowed either way. @throws Violation */
+export function judge(history: History, traits: Traits): void {
+  new Judge(history, traits).judge()
+}
+
+interface Ending {
+  readonly begunAt: number
+  /** Infinity if nobody was told that it is done. */
+  readonly doneAt: number
+}
+
+class Judge {
+  readonly #history: History
+  readonly #traits: Traits
+  readonly #requests: readonly Request[]
+  readonly #writers = new Map<string, Request>()
+  readonly #makers = new Map<string, Request>()
+
+  constructor(history: History, traits: Traits) {
+    this.#history = history
+    this.#traits = traits
+    this.#requests = history.requests
+    for (const request of history.requests)
+      if (mayWrite(request.deed)) this.#writers.set(request.item, request)
+  }
+
+  judge(): void {
+    const { reused, errors, administration, calmAt } = this.#history
+    if (reused.length > 0) throw new Violation(`someone honest was taken for a thief: session ${reused[0]}`)
+    for (const { at, error } of errors) {
+      if (!this.#wasTroubled(at, at))
+        throw new Violation(`failed in the background, in calm weather: ${error}`)
+    }
+    for (const request of [...this.#requests].sort((one, other) => one.answeredAt - other.answeredAt)) {
+      for (const failure of request.failures) this.#checkFailure(request, failure)
+      this.#checkCookie(request)
+      if (request.view) this.#checkView(request, request.view)
+      if (request.saved) this.#checkSaved(request)
+      if (request.sentAt >= calmAt && request.status !== 200) {
+        throw new Violation(`answered with ${request.status} although all is well`, request)
+      }
+    }
+    if (!this.#traits.compares) return
+    this.#checkNobody()
+    for (const admin of administration) if (admin.kind === 'list') this.#checkList(admin)
+  }
+
+  #checkView(request: Request, view: View): void {
+    this.#checkThatWhole(request, view)
+    this.#checkOwners(request, view)
+    this.#checkPresence(request, view)
+    if (view.session === undefined) return
+    this.#checkThatAlive(request, view.session)
+    if (!this.#traits.compares) return
+    this.#checkThatNothingIsLost(request, view, view.session)
+    this.#checkLast(request, view, view.session)
+    this.#checkFlashes(request, view, view.session)
+  }
+
+  /** What one request wrote is there as a whole, once, or not at all. */
+  #checkThatWhole(request: Request, { keys, list, count, last }: View): void {
+    const isWhole =
+      new Set(list).size === list.length &&
+      keys.length === list.length &&
+      keys.every((key) => list.includes(key)) &&
+      count === list.length &&
+      (last === undefined ? list.length === 0 : list.includes(last))
+    if (!isWhole) {
+      throw new Violation(
+        `read a state that nobody committed: keys ${keys}, list ${list}, count ${count}, last ${last}`,
+        request,
+      )
+    }
+  }
+
+  /** One sees what came from one's own browser, as the user who wrote it, and nothing that was refused. */
+  #checkOwners(request: Request, view: View): void {
+    for (const item of [...view.list, ...view.flashes]) {
+      const writer = this.#writers.get(item)!
+      if (writer.browser !== request.browser) throw new Violation(`saw ${item} of another browser`, request)
+      if (isDenied(writer)) throw new Violation(`saw ${item}, which was refused`, request)
+      const owner = ownerOf(writer)
+      if (owner !== undefined && owner !== view.user)
+        throw new Violation(`${view.user ?? 'nobody known'} saw ${item} of ${owner}`, request)
+    }
+  }
+
+  /** Whose token is right is let in, as who he is. */
+  #checkPresence(request: Request, view: View): void {
+    const { token, openedAt } = request
+    if (token === undefined) {
+      if (view.session !== undefined) throw new Violation('found a session without any cookie', request)
+      return
+    }
+    if (view.session === undefined) {
+      if (!this.#isExplained(request, token, openedAt))
+        throw new Violation(`session ${token.session} was gone, and nobody had ended it`, request)
+    } else {
+      if (view.session !== token.session) throw new Violation('found a session that is not its own', request)
+      this.#checkUser(request, view, view.session)
+    }
+    this.#checkBelief(request, view)
+  }
+
+  #checkUser(request: Request, view: View, session: string): void {
+    const logins = this.#loginsTo(session).filter(({ actedAt }) => actedAt <= request.openedAt)
+    const known = logins.filter(
+      ({ saved }) => saved && saved.at < request.headersAt - this.#staleness(request),
+    )
+    const users = new Set(logins.map(({ user }) => user))
+    if (known.length > 0 && users.size === 1 && view.user !== known[0]!.user) {
+      throw new Violation(
+        `${known[0]!.user} is logged in, and was taken for ${view.user ?? 'nobody'}`,
+        request,
+      )
+    }
+    if (view.user !== undefined && !users.has(view.user))
+      throw new Violation(`was taken for ${view.user}`, request)
+  }
+
+  /** Who logged in while nothing else was going on, and did nothing since that could end it, is logged in. */
+  #checkBelief(request: Request, view: View): void {
+    const own = this.#requests.filter(({ browser }) => browser === request.browser)
+    const before = own.filter(({ sentAt, number }) => sentAt <= request.sentAt && number < request.number)
+    const login = before.findLast(({ deed }) => deed.kind === 'login' || deed.kind === 'logout')
+    if (login?.deed.kind !== 'login' || login.status !== 200 || login.arrivedAt >= request.sentAt) return
+    const isAlone = before.every(
+      (other) => other === login || other.sentAt > login.arrivedAt || settledAt(other) < login.sentAt,
+    )
+    const session = login.saved?.session
+    const isChanging = own.some(
+      ({ deed, number, sentAt }) =>
+        ['login', 'elevate', 'logout'].includes(deed.kind) &&
+        number > login.number &&
+        sentAt <= request.openedAt,
+    )
+    if (!isAlone || isChanging || session === undefined) return
+    if (this.#mayBeEnded(session, request.openedAt) || this.#mayBeExpired(session, request.openedAt)) return
+    if (view.user !== login.user)
+      throw new Violation(
+        `${login.user} logged in, did nothing wrong, and is ${view.user ?? 'nobody'}`,
+        request,
+      )
+  }
+
+  #checkThatAlive(request: Request, session: string): void {
+    const { headersAt, token } = request
+    if (this.#deathOf(token!) < headersAt - this.#staleness(request))
+      throw new Violation('a token from before a login or step-up was let in', request)
+    const end = this.#endOf(session)
+    if (end < headersAt - this.#staleness(request))
+      throw new Violation(`session ${session} came back`, request)
+    const { policy } = this.#history
+    const earlier = this.#requests.filter(
+      (other) => other.headersAt < headersAt && isAbout(other, session) && other !== request,
+    )
+    const lastUse = Math.max(...earlier.map(({ overAt }) => overAt))
+    const lastLogin = Math.max(
+      ...earlier
+        .filter(({ deed, handles }) => deed.kind === 'login' || handles.includes(session))
+        .map(({ overAt }) => overAt),
+    )
+    const longest = (limit: 'idle' | 'absolute') =>
+      Math.max(Number(policy[limit]), Number(policy.anonymous[limit]))
+    if (headersAt >= lastUse + longest('idle') || headersAt >= lastLogin + longest('absolute'))
+      throw new Violation(`session ${session} has expired and came back`, request)
+  }
+
+  /** What was acknowledged is there, and what was seen. */
+  #checkThatNothingIsLost(request: Request, view: View, session: string): void {
+    const since = request.headersAt - this.#staleness(request)
+    const known = new Set<string>()
+    for (const { item, saved, deed } of this.#writers.values()) {
+      if (deed.kind !== 'flash' && saved?.session === session && saved.at < since) known.add(item)
+    }
+    for (const other of this.#requests) {
+      if (other.view?.session === session && other.openedAt < since)
+        for (const item of other.view.list) known.add(item)
+    }
+    for (const item of known) {
+      if (view.list.includes(item) || this.#mayHaveBeenDropped(item, request)) continue
+      throw new Violation(`${item} was acknowledged or seen, and is lost`, request)
+    }
+  }
+
+  /** When another user logs in, what the former left is not for him. */
+  #mayHaveBeenDropped(item: string, { browser, openedAt }: Request): boolean {
+    const owner = ownerOf(this.#writers.get(item)!)
+    const users = this.#requests
+      .filter((one) => one.browser === browser && one.deed.kind === 'login' && one.actedAt <= openedAt)
+      .map(({ user }) => user)
+    return new Set(owner === undefined ? users : [owner, ...users]).size > 1
+  }
+
+  /** Of two changes of one value, the later wins. */
+  #checkLast(request: Request, { last }: View, session: string): void {
+    const writer = last === undefined ? undefined : this.#writers.get(last)!
+    if (!writer?.saved || writer.failures.length > 0) return
+    const since = request.headersAt - this.#staleness(request)
+    for (const { item, saved, actedAt } of this.#writers.values()) {
+      if (saved?.session !== session || saved.at >= since || actedAt <= writer.saved.at) continue
+      if (this.#writers.get(item)!.deed.kind === 'flash') continue
+      throw new Violation(`${last} stands where ${item} was written later`, request)
+    }
+  }
+
+  #checkFlashes(request: Request, { flashes }: View, session: string): void {
+    const since = request.headersAt - this.#staleness(request)
+    const takers = this.#requests.filter(
+      ({ deed, view }) => deed.kind === 'takeFlashes' && view?.session === session,
+    )
+    for (const { item, saved, deed } of this.#writers.values()) {
+      if (deed.kind !== 'flash') continue
+      const taking = takers.filter(({ view }) => view!.flashes.includes(item))
+      const isKnown = saved?.session === session && saved.at < since
+      const mayBeTaken = taking.some(({ actedAt }) => actedAt <= request.openedAt)
+      if (isKnown && !mayBeTaken && !flashes.includes(item) && !this.#mayHaveBeenDropped(item, request))
+        throw new Violation(`message ${item} is lost`, request)
+      if (flashes.includes(item) && taking.some(({ doneAt }) => doneAt < since))
+        throw new Violation(`message ${item} was taken and is still there`, request)
+    }
+  }
+
+  #checkSaved(request: Request): void {
+    const { saved, actedAt, token, deed } = request
+    if (this.#endOf(saved!.session) < actedAt)
+      throw new Violation('was told that it is saved, in a session that had been ended', request)
+    const isByDeadToken = token?.session === saved!.session && this.#deathOf(token) < actedAt
+    if (isByDeadToken && deed.kind !== 'login') throw new Violation('a dead token has written', request)
+  }
+
+  /** A cookie is set by who made a session or a token, and by nobody while the store is down; it is cleared by a logout. */
+  #checkCookie(request: Request): void {
+    const { given, deed, token, headersAt, doneAt, answeredAt } = request
+    if (given === undefined) return
+    if (given === 'clear') {
+      if (deed.kind !== 'logout') throw new Violation('a cookie was cleared by what was no logout', request)
+      return
+    }
+    if (doneAt <= answeredAt && deed.kind === 'logout') throw new Violation('a logout set a cookie', request)
+    if (!this.#traits.compares) return
+    const isDown = this.#spells().some(
+      ({ weather, from, until }) => weather === 'down' && from <= headersAt && answeredAt < until,
+    )
+    if (isDown) throw new Violation('a cookie was set while the store was down', request)
+    const diedAt = token === undefined ? Number.POSITIVE_INFINITY : this.#deathOf(token)
+    if (deed.kind !== 'login' && diedAt < headersAt && answeredAt < diedAt + QUIET_TIME)
+      throw new Violation('a cookie was set for a token in its quiet time', request)
+    const createdAt = this.#history.created.get(given.session)
+    if (createdAt === undefined || createdAt > answeredAt)
+      throw new Violation('a cookie was set for a session that is not in the store', request)
+    if (given.session !== token?.session && !mayWrite(deed))
+      throw new Violation('a session was made by who wrote nothing', request)
+    const name = `${given.session}.${given.generation}`
+    const maker = this.#makers.get(name)
+    this.#makers.set(name, maker ?? request)
+    const isGivenAgain = answeredAt >= this.#firstMadeAt(given) + this.#history.policy.grace
+    if (maker && deed.kind !== 'login' && !isGivenAgain)
+      throw new Violation(`a token was sent by who did not make it (request ${maker.number} did)`, request)
+  }
+
+  /** When the token may have been made, by somebody who perhaps never heard of it. */
+  #firstMadeAt({ session, generation }: Token): number {
+    const makers = this.#requests.filter(
+      ({ token, given, status, failures }) =>
+        token?.session === session &&
+        token.generation === generation - 1 &&
+        (status === undefined ||
+          failures.some(({ maybeApplied }) => maybeApplied) ||
+          (given !== undefined && given !== 'clear' && given.generation === generation)),
+    )
+    return Math.min(...makers.map(({ actedAt }) => actedAt))
+  }
+
+  #checkFailure(request: Request, { name, status, error }: Failure): void {
+    const { headersAt, overAt, token, view, deed } = request
+    const fail = () => new Violation(`${name} without a reason: ${(error as Error).message}`, request)
+    switch (name) {
+      case 'StoreUnavailableError':
+        if (!this.#wasTroubled(headersAt, overAt)) throw fail()
+        return
+      case 'ConflictError':
+        if (this.#traits.compares && !this.#wasTroubled(headersAt, overAt)) throw fail()
+        return
+      case 'SessionEndedError':
+        if (token === undefined || !this.#isExplained(request, token, overAt)) throw fail()
+        return
+      case 'AuthenticationRequiredError':
+        if (deed.kind !== 'elevate' || view?.user !== undefined) throw fail()
+        return
+      default:
+        throw new Violation(`${status} ${name}: ${(error as Error).message}`, request)
+    }
+  }
+
+  #checkNobody(): void {
+    const made = new Set(
+      this.#requests
+        .filter(({ deed }) => mayWrite(deed) && !(deed.kind === 'write' && deed.fails && deed.commits === 0))
+        .flatMap(({ handles, saved }) => [...handles, saved?.session]),
+    )
+    for (const session of this.#history.created.keys()) {
+      if (!made.has(session)) throw new Violation(`session ${session} was made for nobody`)
+    }
+  }
+
+  #checkList({ user, listed, begunAt, doneAt, overAt }: Administration): void {
+    if (doneAt === Number.POSITIVE_INFINITY) return
+    for (const session of listed) {
+      if (this.#endOf(session) < begunAt) throw new Violation(`${session} was listed after its end`)
+      if (!this.#mayBeOf(session, user, begunAt)) throw new Violation(`${session} was listed as ${user}'s`)
+    }
+    for (const session of this.#sessions()) {
+      const isLive = !this.#mayBeEnded(session, overAt) && !this.#mayBeExpired(session, overAt)
+      if (isLive && this.#isOf(session, user, begunAt, overAt) && !listed.includes(session))
+        throw new Violation(`${session} of ${user} was not listed`)
+    }
+  }
+
+  #sessions(): Set<string> {
+    return new Set(this.#requests.flatMap(({ saved }) => (saved ? [saved.session] : [])))
+  }
+
+  #loginsTo(session: string): Request[] {
+    return this.#requests.filter(
+      ({ deed, handles, saved, token }) =>
+        deed.kind === 'login' &&
+        (saved?.session === session || handles.includes(session) || (token?.session === session && !saved)),
+    )
+  }
+
+  /** Whether it may have been this user's session then, and certainly no longer. */
+  #mayBeOf(session: string, user: string, at: number): boolean {
+    const logins = this.#loginsTo(session)
+    return logins.some((login) => {
+      if (login.user !== user) return false
+      return !logins.some(
+        (later) =>
+          later.user !== user && later.saved && later.saved.at < at && later.headersAt > effectEnd(login),
+      )
+    })
+  }
+
+  #isOf(session: string, user: string, from: number, until: number): boolean {
+    const logins = this.#loginsTo(session)
+    const isKnown = logins.some((login) => login.user === user && login.saved && login.saved.at < from)
+    return isKnown && logins.every((login) => login.user === user || login.actedAt > until)
+  }
+
+  #endings(session: string, certainly: boolean): Ending[] {
+    const endings: Ending[] = []
+    for (const request of this.#requests) {
+      const { deed, view, token, headersAt, actedAt, doneAt } = request
+      if (deed.kind === 'logout' && (view?.session ?? token?.session) === session) {
+        const isOvertaken = view?.session !== session || this.#isOvertakenByLogin(request, session)
+        if (!certainly || !isOvertaken) endings.push({ begunAt: headersAt, doneAt })
+      }
+      if (deed.kind === 'revokeOthers' && view?.user !== undefined && view.session !== session) {
+        if (
+          certainly
+            ? this.#isOf(session, view.user, actedAt, doneAt)
+            : this.#mayBeOf(session, view.user, headersAt)
+        )
+          endings.push({ begunAt: actedAt, doneAt })
+      }
+    }
+    for (const admin of this.#history.administration) {
+      const { kind, user, begunAt, doneAt } = admin
+      const isMeant =
+        kind === 'revoke'
+          ? admin.session === session
+          : kind === 'revokeUser' &&
+            (certainly ? this.#isOf(session, user, begunAt, doneAt) : this.#mayBeOf(session, user, begunAt))
+      if (isMeant) endings.push({ begunAt, doneAt })
+    }
+    return endings
+  }
+
+  /** A logout ends the session that the token names, not what another login has made of it meanwhile. */
+  #isOvertakenByLogin(logout: Request, session: string): boolean {
+    return this.#requests.some(
+      (other) =>
+        other.deed.kind === 'login' &&
+        isAbout(other, session) &&
+        other.headersAt <= logout.doneAt &&
+        effectEnd(other) >= logout.headersAt,
+    )
+  }
+
+  /** From when on the token is dead for certain: by the end of its session, or by a login or step-up. */
+  #deathOf(token: Token): number {
+    const { session, generation } = token
+    const isRetiring = ({ deed, given, status }: Request) =>
+      (deed.kind === 'login' || deed.kind === 'elevate') &&
+      status === 200 &&
+      given !== undefined &&
+      given !== 'clear' &&
+      given.session === session &&
+      given.generation > generation
+    const retirements = this.#traits.compares ? this.#requests.filter(isRetiring) : []
+    return Math.min(this.#endOf(session), ...retirements.map(({ answeredAt }) => answeredAt))
+  }
+
+  /** From when on the session is dead for certain. */
+  #endOf(session: string): number {
+    return Math.min(...this.#endings(session, true).map(({ doneAt }) => doneAt))
+  }
+
+  #mayBeEnded(session: string, at: number): boolean {
+    return this.#endings(session, false).some(({ begunAt }) => begunAt <= at)
+  }
+
+  #mayBeExpired(session: string, at: number): boolean {
+    const { policy } = this.#history
+    const shortest = (limit: 'idle' | 'absolute') =>
+      Math.min(Number(policy[limit]), Number(policy.anonymous[limit]))
+    const made = this.#requests.filter(({ handles }) => handles.includes(session))
+    const madeAt = Math.min(...made.map(({ headersAt }) => headersAt))
+    const uses = this.#requests.filter(({ saved, actedAt }) => saved?.session === session && actedAt < at)
+    // What the client carries may be old: an answer was lost, or came late.
+    const lastUse = this.#traits.compares ? Math.max(...uses.map(({ actedAt }) => actedAt)) : madeAt
+    return at >= lastUse + shortest('idle') || at >= madeAt + shortest('absolute')
+  }
+
+  #isExplained(request: Request, token: Token, at: number): boolean {
+    const { session } = token
+    if (this.#mayBeEnded(session, at) || this.#mayBeExpired(session, at)) return true
+    return this.#requests.some(
+      (other) =>
+        other !== request &&
+        (other.deed.kind === 'login' || other.deed.kind === 'elevate') &&
+        other.actedAt <= at &&
+        isAbout(other, session) &&
+        !isHeldBy(token, other),
+    )
+  }
+
+  /** How old what was loaded may have been. */
+  #staleness({ headersAt, openedAt }: Request): number {
+    const { staleAfterTrouble } = this.#traits
+    if (staleAfterTrouble === 0) return 0
+    const from = headersAt - staleAfterTrouble - AFTERMATH
+    const isTroubled =
+      this.#history.kills.some((at) => at >= from && at <= openedAt) ||
+      this.#spells().some(
+        ({ weather, from: start, until }) => weather !== 'calm' && start <= openedAt && until >= from,
+      )
+    return isTroubled ? staleAfterTrouble + AFTERMATH : 0
+  }
+
+  #wasTroubled(from: number, until: number): boolean {
+    return this.#spells().some(
+      (spell) => spell.weather !== 'calm' && spell.from <= until && spell.until >= from - AFTERMATH,
+    )
+  }
+
+  #spells() {
+    const { weather } = this.#history
+    return weather.map((one, i) => ({
+      weather: one.weather,
+      from: one.at,
+      until: weather[i + 1]?.at ?? Number.POSITIVE_INFINITY,
+    }))
+  }
+}
+
+function isAbout({ token, view, saved, handles }: Request, session: string): boolean {
+  return (
+    token?.session === session ||
+    view?.session === session ||
+    saved?.session === session ||
+    handles.includes(session)
+  )
+}
+
+/** Whether the token is that of this login or step-up, or a later one. */
+function isHeldBy(token: Token, { given }: Request): boolean {
+  return (
+    given !== undefined &&
+    given !== 'clear' &&
+    given.session === token.session &&
+    given.generation <= token.generation
+  )
+}
+
+/** What it did is done by then, if it is done at all. */
+function effectEnd({ saved, overAt }: Request): number {
+  return saved ? saved.at : overAt + AFTERMATH
+}
+
+/** Until then, the browser may hear of it. */
+function settledAt({ overAt, arrivedAt }: Request): number {
+  return arrivedAt === Number.POSITIVE_INFINITY ? overAt + 60_000 : arrivedAt
+}
+
+/** Whose it is. Undefined: of a visitor, and of whoever logs in next in that session. */
+function ownerOf({ deed, user, view }: Request): string | undefined {
+  return deed.kind === 'login' ? user : view?.user
+}
+
+/** It was answered, and the answer says that nothing was written. */
+function isDenied({ saved, status, failures }: Request): boolean {
+  return saved === undefined && status !== undefined && !failures.some(({ maybeApplied }) => maybeApplied)
+}
