@@ -28,9 +28,10 @@ export function absoluteEnd(record: SessionRecord, policy: LifetimePolicy): numb
   return absolute === false ? NEVER : (record.authenticatedAt ?? record.createdAt) + absolute
 }
 
+/** In whole milliseconds, as stores take it: a timeout may be any number. */
 export function expiry(record: SessionRecord, lastSeen: number, policy: LifetimePolicy): number {
   const idle = idleTimeout(record, policy)
-  return Math.min(idle === false ? NEVER : lastSeen + idle, absoluteEnd(record, policy))
+  return Math.floor(Math.min(idle === false ? NEVER : lastSeen + idle, absoluteEnd(record, policy)))
 }
 
 export function isTouchDue(

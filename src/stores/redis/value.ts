@@ -39,7 +39,7 @@ export function formatValue(record: StoredRecord, name = ''): string {
 export function parseValue(value: string): StoredRecord | Tombstone | undefined {
   if (value.startsWith(TOMBSTONE)) return { destroyedUntil: Number(value.slice(TOMBSTONE.length)) }
   const newline = value.indexOf('\n')
-  const parts = /^([0-9a-z]+) (never|-?[0-9]+[dhms]?) ([^ ]+)(?: ([^@#]*[@#].*))?$/.exec(
+  const parts = /^([0-9a-z]+) (never|-?[0-9]+[dhms]?) ([^ ]+)(?: ([^@#]*[@#].*))?$/s.exec(
     value.slice(0, Math.max(newline, 0)),
   )
   if (parts === null) return undefined

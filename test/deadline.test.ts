@@ -1,0 +1,88 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { after as deadline } from '../src/deadline.ts'
+
+beforeEach(() => vi.useFakeTimers())
+afterEach(() => {
+  vi.advanceTimersByTime(10_000)
+  expect(vi.getTimerCount(), 'timers left').toBe(0)
+  vi.useRealTimers()
+})
+
+describe('a deadline', () => {
+  it.each([
+    [0, 50],
+    [1, 100],
+    [50, 100],
+    [51, 150],
+    [500, 550],
+  ])('of %i ms comes a tick of the timer later at the latest, and once: after %i', (milliseconds, late) => {
+    const giveUp = vi.fn()
+    deadline(milliseconds, giveUp)
+    vi.advanceTimersByTime(late - 1)
+    expect(giveUp).not.toHaveBeenCalled()
+    vi.advanceTimersByTime(1 + 1) // and the loop's next turn
+    expect(giveUp).toHaveBeenCalledTimes(1)
+    vi.advanceTimersByTime(1_000)
+    expect(giveUp).toHaveBeenCalledTimes(1)
+  })
+
+  it('is never early, also if the timer ticks the moment after it was set', () => {
+    deadline(1_000, () => {})
+    vi.advanceTimersByTime(49)
+    const giveUp = vi.fn()
+    deadline(100, giveUp)
+    vi.advanceTimersByTime(99)
+    expect(giveUp).not.toHaveBeenCalled()
+    vi.advanceTimersByTime(53)
+    expect(giveUp).toHaveBeenCalledTimes(1)
+  })
+
+  it('that is kept does not come', () => {
+    const giveUp = vi.fn()
+    const keep = deadline(100, giveUp)
+    vi.advanceTimersByTime(100)
+    keep()
+    vi.advanceTimersByTime(1_000)
+    expect(giveUp).not.toHaveBeenCalled()
+  })
+
+  it('does not come if the answer is read in the turn in which it is late', () => {
+    const giveUp = vi.fn()
+    const keep = deadline(0, giveUp)
+    vi.advanceTimersToNextTimer() // the tick
+    keep()
+    vi.advanceTimersByTime(1_000)
+    expect(giveUp).not.toHaveBeenCalled()
+  })
+
+  it('leaves the others waiting', () => {
+    const order: string[] = []
+    for (const [name, milliseconds] of Object.entries({ late: 300, soon: 100, never: 200 })) {
+      const keep = deadline(milliseconds, () => order.push(name))
+      if (name === 'never') keep()
+    }
+    vi.advanceTimersByTime(1_000)
+    expect(order).toEqual(['soon', 'late'])
+  })
+})
+
+describe('the timer', () => {
+  it('is one for all who wait, and runs only while somebody does', () => {
+    expect(vi.getTimerCount()).toBe(0)
+    const kept = [deadline(500, () => {}), deadline(100, () => {}), deadline(900, () => {})]
+    expect(vi.getTimerCount()).toBe(1)
+    for (const keep of kept) keep()
+    vi.advanceTimersByTime(50)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('starts again for who comes later', () => {
+    deadline(0, () => {})
+    vi.advanceTimersByTime(500)
+    expect(vi.getTimerCount()).toBe(0)
+    const giveUp = vi.fn()
+    deadline(100, giveUp)
+    vi.advanceTimersByTime(200)
+    expect(giveUp).toHaveBeenCalledTimes(1)
+  })
+})
