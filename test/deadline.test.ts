@@ -1,5 +1,28 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { after as deadline } from '../src/deadline.ts'
+import { Deadline } from '../src/deadline.ts'
+
+class Waiting extends Deadline {
+  readonly #giveUp: () => void
+
+  constructor(milliseconds: number, giveUp: () => void) {
+    super(milliseconds)
+    this.#giveUp = giveUp
+  }
+
+  keep(): void {
+    this.met()
+  }
+
+  protected override expired(): void {
+    this.#giveUp()
+  }
+}
+
+/** Calls `giveUp` when it passes, unless the result is called first. */
+function deadline(milliseconds: number, giveUp: () => void): () => void {
+  const waiting = new Waiting(milliseconds, giveUp)
+  return () => waiting.keep()
+}
 
 beforeEach(() => vi.useFakeTimers())
 afterEach(() => {
