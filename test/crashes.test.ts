@@ -184,13 +184,12 @@ describe('a process killed at every step of its writes', () => {
     }, async () => {
       if (kind === 'redis') redis = await startRedis()
       const run = async (step: number) => {
-        const path = mkdtempSync(join(tmpdir(), 'holdfast-crashes-'))
+        const path = newFolder()
         const port = redis?.port ?? 0
         const place: Place = { kind, path, port }
         const entries = await runUntil(step, place)
         if (step > 0) expect(entries.at(-1), `step ${step}`).toHaveProperty('act')
         await check(place, entries)
-        rmSync(path, { recursive: true, force: true })
         return entries
       }
       const [{ steps }] = (await run(0)).slice(-1) as [{ steps: number }]
