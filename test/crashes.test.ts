@@ -184,13 +184,12 @@ describe('a process killed at every step of its writes', () => {
     }, async () => {
       if (kind === 'redis') redis = await startRedis()
       const run = async (step: number) => {
-        const path = mkdtempSync(join(tmpdir(), 'holdfast-crashes-'))
+        const path = newFolder()
         const port = redis?.port ?? 0
         const place: Place = { kind, path, port }
         const entries = await runUntil(step, place)
         if (step > 0) expect(entries.at(-1), `step ${step}`).toHaveProperty('act')
         await check(place, entries)
-        rmSync(path, { recursive: true, force: true })
         return entries
       }
       const [{ steps }] = (await run(0)).slice(-1) as [{ steps: number }]
@@ -232,10 +231,19 @@ describe('a SQLite database that another process has locked', () => {
     const jar = browser(sessions)
     await jar.visit(count)
     const short = await lock(path, 500)
-    await jar.visit(count)
+    let isSaved = false
+    const saving = jar.visit(count).then(() => (isSaved = true))
+    // Meanwhile this process serves others.
+    let reads = 0
+    for (; !isSaved; reads++) {
+      await browser(sessions, jar.cookie).visit(({ data }) => data.visits)
+      await sleep(1)
+    }
+    await saving
+    expect(reads).toBeGreaterThan(5)
     await short.released
 
-    const long = await lock(path, 5_000)
+    const long = await lock(path, 6_000)
     const { cookie } = jar
     const writes = [
       count,
@@ -248,7 +256,11 @@ describe('a SQLite database that another process has locked', () => {
         /database is locked\. Another connection kept the write lock too long: look for an open transaction or a backup/,
       )
     }
-    // Reading needs no lock.
+    // Many of them do not wait one after another.
+    const before = performance.now()
+    const crowd = Array.from({ length: 20 }, () => browser(sessions).visit(count))
+    for (const { status } of await Promise.allSettled(crowd)) expect(status).toBe('rejected')
+    expect(performance.now() - before).toBeLessThan(2_000)
     expect(await jar.visit(({ data }) => data.visits)).toBe(2)
     await long.released
     await jar.visit(count)

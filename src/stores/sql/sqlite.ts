@@ -4,7 +4,8 @@ import { dirname, resolve } from 'node:path'
 import { inspect } from 'node:util'
 import { lasting, passing, type Remedy, StoreError } from '../store-error.ts'
 import { messageOf } from './errors.ts'
-import type { SqlExecutor } from './executor.ts'
+import type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
+import { ForeignLock } from './foreign-lock.ts'
 import { checkName, LONGEST_TABLE } from './names.ts'
 import { type SqlStore, sqlStore } from './store.ts'
 
@@ -32,8 +33,8 @@ export interface SqliteStatement {
  * passed in stays as it is set up and open when the store closes. It must not hold a transaction open across an
  * `await`: what the store writes meanwhile would be part of it.
  *
- * Waiting for the lock of another process stops this one, for a second at the most. Users and external ids are
- * well-formed text without the character U+0000.
+ * A write waits for the lock of another process for a second at the most. In a database that was passed in, its own `busy_timeout` says how long,
+ * and nothing else runs in this process meanwhile. Users and external ids are well-formed text without the character U+0000.
  *
  * @example
  * const sessions = createSessions({ secret, store: sqliteStore('./data/sessions.db') })
@@ -48,7 +49,9 @@ export function sqliteStore(source: string | SqliteHandle, options: SqliteOption
 }
 
 /** How long a write waits for those of other processes. */
-const BUSY_TIMEOUT_MS = 1_000
+const PATIENCE_MS = 1_000
+/** How much of that at a time nothing else runs in this process. Most locks are held for less. */
+const STANDSTILL_MS = 20
 
 function adopt(handle: SqliteHandle): SqlExecutor {
   const [row] = tryOut(handle)
@@ -136,7 +139,7 @@ function privateFile(path: string): string {
 }
 
 function tune(database: OwnDatabase): void {
-  pragma(database, `busy_timeout = ${BUSY_TIMEOUT_MS}`)
+  pragma(database, `busy_timeout = ${STANDSTILL_MS}`)
   const [mode] = patiently(() => pragma(database, 'journal_mode = WAL')) as { journal_mode: string }[]
   // With another journal, which a file system may force on us, NORMAL could corrupt the file in a power failure.
   if (mode?.journal_mode === 'wal') pragma(database, 'synchronous = NORMAL')
@@ -147,12 +150,12 @@ function tune(database: OwnDatabase): void {
  * that the file is busy at once, whatever `busy_timeout` says.
  */
 function patiently<T>(attempt: () => T): T {
-  const deadline = performance.now() + BUSY_TIMEOUT_MS
+  const deadline = performance.now() + PATIENCE_MS
   for (;;) {
     try {
       return attempt()
     } catch (error) {
-      if (codeOf(error) !== 'SQLITE_BUSY' || performance.now() > deadline) throw error
+      if (!isBusy(error) || performance.now() > deadline) throw error
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
     }
   }
@@ -163,42 +166,52 @@ function pragma(database: SqliteHandle, setting: string): unknown[] {
 }
 
 function owning(database: OwnDatabase): SqlExecutor {
-  const executor = executorOn(database)
+  const perform = performerOn(database)
+  const lock = new ForeignLock(PATIENCE_MS, isBusy)
   return {
     ...executor,
-    async run(sql, params, durable) {
-      if (!durable) return executor.run(sql, params)
-      const [before] = pragma(database, 'synchronous') as { synchronous: number }[]
-      pragma(database, 'synchronous = FULL')
-      try {
-        // Not awaited: it has run when this returns, and the setting must not outlast it into other writes.
-        return executor.run(sql, params)
-      } finally {
-        pragma(database, `synchronous = ${before?.synchronous}`)
-      }
-    },
+    // Reading does not wait for those who write.
+    run: (sql, params, durable) =>
+      lock.run(
+        () => (durable ? durably(database, () => perform(sql, params)) : perform(sql, params)),
+        isQuery(sql),
+      ),
     close: async () => database.close(),
   }
 }
 
 function executorOn(handle: SqliteHandle): SqlExecutor {
+  const perform = performerOn(handle)
+  return { ...executor, run: async (sql, params) => perform(sql, params) }
+}
+
+const executor = { dialect: 'sqlite', inProcess: true, remedy: remedyFor } as const
+
+function performerOn(handle: SqliteHandle): (sql: string, params: readonly SqlValue[]) => SqlResult {
   const prepared = new Map<string, SqliteStatement>()
-  return {
-    dialect: 'sqlite',
-    inProcess: true,
-    async run(sql, params) {
-      let statement = prepared.get(sql)
-      if (statement === undefined) {
-        statement = handle.prepare(sql)
-        prepared.set(sql, statement)
-      }
-      if (sql.startsWith('SELECT')) {
-        return { rows: statement.all(...params) as object[], affected: 0 }
-      }
-      return { rows: [], affected: Number(statement.run(...params).changes) }
-    },
-    remedy: remedyFor,
+  return (sql, params) => {
+    let statement = prepared.get(sql)
+    if (statement === undefined) {
+      statement = handle.prepare(sql)
+      prepared.set(sql, statement)
+    }
+    if (isQuery(sql)) return { rows: statement.all(...params) as object[], affected: 0 }
+    return { rows: [], affected: Number(statement.run(...params).changes) }
   }
+}
+
+function durably<T>(database: SqliteHandle, write: () => T): T {
+  const [before] = pragma(database, 'synchronous') as { synchronous: number }[]
+  pragma(database, 'synchronous = FULL')
+  try {
+    return write()
+  } finally {
+    pragma(database, `synchronous = ${before?.synchronous}`)
+  }
+}
+
+function isQuery(sql: string): boolean {
+  return sql.startsWith('SELECT')
 }
 
 const CANNOT_OPEN = lasting(
@@ -231,6 +244,10 @@ function codeOf(error: unknown): ErrorName | undefined {
   const primary = (errcode ?? rawCode ?? 0) & 0xff
   const names = Object.keys(ERRORS) as ErrorName[]
   return names.find((name) => ERRORS[name][0] === primary || code?.startsWith(name))
+}
+
+function isBusy(error: unknown): boolean {
+  return codeOf(error) === 'SQLITE_BUSY'
 }
 
 function remedyFor(error: unknown): Remedy | undefined {
