@@ -80,14 +80,18 @@ describe('close()', () => {
     const session = await sessions.open(cookie)
     await edit(sessions, cookie, ({ data }) => void (data.cart = { tea: 1 }))
     store.freeze('before', ['update'])
-    const updating = session.update((data) => ++data.visits!) // meets a conflict, loads and tries again
+    const updating = session.update((data) => ++data.visits!)
     const second = session.update((data) => ++data.visits!)
     await sleep(1)
     const closing = sessions.close()
-    store.freeze('before', ['load'])
+    expect(await isSettled(closing)).toBe(false)
     store.thaw()
-    expect(await Promise.all([updating, second])).toEqual([2, 3])
+    store.freeze('before', ['load']) // the first one has met a conflict, and looks at what is there
+    expect(await isSettled(closing)).toBe(false)
+    store.thaw()
     await closing
+    expect(await isSettled(second)).toBe(true)
+    expect(await Promise.all([updating, second])).toEqual([2, 3])
   })
 
   it('waits for what is read, and for what no answer waited for', async () => {
