@@ -5,9 +5,10 @@ import { CARRIES, setCookie } from './cookie.ts'
 import type { Core } from './core.ts'
 import { handleOf } from './core.ts'
 import { cookieMaxAge, expiry, isCookieRenewalDue, isRotationDue, isTouchDue } from './lifetime.ts'
+import { managerClosed } from './refusals.ts'
 import { isPlainHttp, routeOf } from './request.ts'
 import type { Visit } from './visit.ts'
-import { addOperation, discard, hasChanges } from './visit.ts'
+import { addOperation, discard, hasChanges, isUse } from './visit.ts'
 
 /** A header that the response must carry: `append` to what is there (Set-Cookie, Vary) or `set` in its place. */
 export type HeaderChange = readonly [name: string, value: string, how: 'append' | 'set']
@@ -24,6 +25,8 @@ export interface Answerer {
   answer(visit: Visit, isDiscarded: boolean): Answer | Promise<Answer>
   /** The response is over: reports what was changed too late to be saved. */
   closed(visit: Visit): void
+  /** The session was used, whether or not there was anything to write: moves its idle timeout when that is due. */
+  noteUse(visit: Visit): void
   /** `data` was asked for after the answer: look again in a moment whether that changed anything. */
   watch(visit: Visit): void
 }
@@ -33,7 +36,7 @@ const VARY: Answer = { headers: [['Vary', 'Cookie', 'append']] }
 const LATE_CHECK = 1_000
 
 export function createAnswerer(core: Core, committer: Committer): Answerer {
-  const { settings, vault, signer, events, background } = core
+  const { settings, vault, signer, events, work } = core
   const { clock, codec, lifetime } = settings
   let hasWarned = false
 
@@ -47,10 +50,12 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
       return finish(visit)
     }
     if (!visit.loaded) return finish(visit)
+    if (work.isClosing)
+      return hasChanges(visit, codec) ? Promise.reject(managerClosed(settings.name)) : finish(visit)
     addWhatIsDue(visit)
     const written = committer.commit(visit)
     if (!written) return finish(visit)
-    visit.turn = written.catch(() => {}) // the answer hears of it
+    visit.turn = work.count(written).catch(() => {}) // the answer hears of it
     // What the handler has begun meanwhile belongs to this answer too.
     return written.then(() => (visit.begun.length > 0 ? answer(visit, isDiscarded) : finish(visit)))
   }
@@ -95,7 +100,7 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     const wasAnswered = visit.answered
     visit.answered = true
     if (wasAnswered) return NOTHING
-    noteUse(visit)
+    noteRequest(visit)
     const cookie = cookieFor(visit)
     if (!cookie) return visit.looked ? VARY : NOTHING
     return {
@@ -142,15 +147,23 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
   }
 
   /** That the session was used, and its token: written after the answer, which waits for neither. */
+  function noteRequest(visit: Visit): void {
+    const { standing, operations } = visit
+    if (standing === 'live' && !vault.carry && operations.some(({ kind }) => kind === 'confirm')) {
+      const now = clock()
+      work.inBackground('confirm', () => committer.confirm(visit, now))
+    } else {
+      noteUse(visit)
+    }
+  }
+
   function noteUse(visit: Visit): void {
     const { kept, standing } = visit
-    if (standing !== 'live' || kept === undefined || vault.carry) return
+    if (standing !== 'live' || kept === undefined || vault.carry || !isUse(visit)) return
     const now = clock()
-    if (visit.operations.some(({ kind }) => kind === 'confirm')) {
-      background.run('confirm', () => committer.confirm(visit, now))
-    } else if (isTouchDue(kept.record, kept.lastSeen, now, lifetime)) {
-      background.run('touch', () => vault.touch(handleOf(visit), now, expiry(kept.record, now, lifetime)))
-    }
+    if (!isTouchDue(kept.record, kept.lastSeen, now, lifetime)) return
+    visit.kept = { ...kept, lastSeen: now } // the next use of a long visit is not to touch again
+    work.inBackground('touch', () => vault.touch(handleOf(visit), now, expiry(kept.record, now, lifetime)))
   }
 
   function closed(visit: Visit): void {
@@ -174,5 +187,5 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     visit.lateCheck ??= setTimeout(() => closed(visit), LATE_CHECK).unref()
   }
 
-  return { answer, closed, watch }
+  return { answer, closed, noteUse, watch }
 }

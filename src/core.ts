@@ -12,6 +12,7 @@ import { keyOf, newId } from './token.ts'
 import type { Vault } from './vault.ts'
 import type { Visit } from './visit.ts'
 import { putData } from './visit.ts'
+import type { Work } from './work.ts'
 
 /** What the parts of a manager share. */
 export interface Core {
@@ -21,29 +22,7 @@ export interface Core {
   readonly vault: Vault
   readonly signer: TokenSigner
   readonly events: Events
-  readonly background: Background
-}
-
-/** Work that no answer waits for, not even for its start. Its failures are events; `close()` waits for it. */
-export interface Background {
-  run(operation: string, work: () => Promise<unknown>): void
-  idle(): Promise<void>
-}
-
-export function createBackground(events: Events): Background {
-  const running = new Set<Promise<unknown>>()
-  return {
-    run(operation, work) {
-      const done: Promise<unknown> = new Promise(setImmediate)
-        .then(work)
-        .catch((error) => events.emit('error', { operation, error }))
-        .finally(() => running.delete(done))
-      running.add(done)
-    },
-    async idle() {
-      while (running.size > 0) await Promise.all(running)
-    },
-  }
+  readonly work: Work
 }
 
 /** What a new session starts with: the schema's output for `{}`, or nothing. */

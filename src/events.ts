@@ -6,8 +6,11 @@ export interface SessionEvents {
   login: { handle: string; userId: string }
   logout: { handle: string; userId?: string | undefined }
   rotated: { handle: string }
-  /** The session was ended from outside: `revoke`, `revokeOthers`, `revokeAll`. */
-  revoked: { count: number }
+  /**
+   * Sessions were ended from outside: `revoke`, `revokeOthers`, `revokeAll`. Only those of `handle` or `userId`, if they are there;
+   * whether a session is one of them, its `reload()` tells.
+   */
+  revoked: { count: number; handle?: string | undefined; userId?: string | undefined }
   expired: { handle: string }
   /** A token that rotation had replaced was used again: two parties hold this login. The session has been ended. */
   reuse: { handle: string; userId?: string | undefined; route?: string | undefined }

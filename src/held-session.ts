@@ -147,11 +147,20 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   update<R>(change: (data: Data) => R extends PromiseLike<unknown> ? never : R): Promise<R> {
-    return this.#begin(() => this.#parts.committer.update(this.#loaded(), change as (data: object) => R))
+    return this.#begin(async () => {
+      const visit = this.#loaded()
+      const result = await this.#parts.committer.update(visit, change as (data: object) => R)
+      this.#parts.answerer.noteUse(visit)
+      return result
+    })
   }
 
   commit(): Promise<void> {
-    return this.#begin(async () => this.#parts.committer.commit(this.#look()))
+    return this.#begin(async () => {
+      const visit = this.#look()
+      await this.#parts.committer.commit(visit)
+      this.#parts.answerer.noteUse(visit)
+    })
   }
 
   load(): Promise<void> {
@@ -290,10 +299,10 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   #begin<T>(work: () => Promise<T>): Promise<T> {
-    const { events } = this.#parts.core
+    const { events, work: underWay } = this.#parts.core
     return Begun.start(
       this.#visit,
-      () => inTurn(this.#visit, work),
+      () => underWay.run(() => inTurn(this.#visit, work)),
       (error) => events.emit('error', { operation: 'change after the answer', error }),
     )
   }

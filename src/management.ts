@@ -72,7 +72,7 @@ const SHORTEST_REST = 10
 /** Node fires a timer of more than this at once. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
-export function createManagement({ settings, store, vault, events, background }: Core): Management {
+export function createManagement({ settings, store, vault, events, work }: Core): Management {
   const { clock, lifetime } = settings
 
   function isLive({ record, lastSeen }: Kept): boolean {
@@ -136,7 +136,9 @@ export function createManagement({ settings, store, vault, events, background }:
   }
 
   async function revoke(target: RevokeTarget): Promise<number> {
-    return announced(await destroyTarget(target))
+    const count = await destroyTarget(target)
+    const { handle, userId } = target as { handle?: string; userId?: string }
+    return announced(count, { handle, userId })
   }
 
   async function destroyTarget(target: RevokeTarget): Promise<number> {
@@ -178,14 +180,15 @@ export function createManagement({ settings, store, vault, events, background }:
     return count
   }
 
-  function announced(count: number): number {
-    if (count > 0) events.emit('revoked', { count })
+  function announced(count: number, which: { handle?: string; userId?: string } = {}): number {
+    if (count > 0) events.emit('revoked', { count, ...which })
     return count
   }
 
   async function revokeOthers(userId: string | undefined, handle: string): Promise<number> {
     if (userId === undefined) return 0
-    return announced(await vault.destroyAll('users', userId, clock() + QUIET_TIME, { except: handle }))
+    const count = await vault.destroyAll('users', userId, clock() + QUIET_TIME, { except: handle })
+    return announced(count, { userId })
   }
 
   async function stats(): Promise<SessionStats> {
@@ -231,7 +234,7 @@ export function createManagement({ settings, store, vault, events, background }:
       // Instances that were started together must not all sweep at once.
       const wait = Math.min(every * (0.5 + Math.random()), LONGEST_TIMER)
       timer = setTimeout(
-        () => background.run('sweep', () => sweepAll(false).finally(() => schedule(every))),
+        () => work.inBackground('sweep', () => sweepAll(false).finally(() => schedule(every))),
         wait,
       ).unref()
     }

@@ -38,7 +38,7 @@ export interface ReadData {
 }
 
 export function createOpener(core: Core): Opener {
-  const { settings, vault, signer, events, background } = core
+  const { settings, vault, signer, events, work } = core
   const { clock, codec, schema, lifetime } = settings
 
   async function open(source: RequestSource, { lazy = false } = {}): Promise<Visit> {
@@ -213,7 +213,7 @@ export function createOpener(core: Core): Opener {
     const expires = expiry(kept.record, kept.lastSeen, lifetime)
     const then = expiry(kept.record, now, lifetime)
     if (then > expires && expires - now < settings.deadlines.request) {
-      background.run('touch', () => vault.touch(handleOf(visit), now, then))
+      work.inBackground('touch', () => vault.touch(handleOf(visit), now, then))
     }
   }
 

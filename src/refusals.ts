@@ -25,6 +25,15 @@ export function ended(visit: Visit): SessionEndedError {
   )
 }
 
+/** The manager was closed before this began. Another instance may well answer, or this one's successor. */
+export function managerClosed(name: string): StoreUnavailableError {
+  return new StoreUnavailableError(
+    `the sessions of '${name}' have been closed, so none can be opened or changed any more. ` +
+      'Stop taking requests first, and close the sessions once the last one is answered: server.close(() => sessions.close())',
+    { maybeApplied: false, retryable: true },
+  )
+}
+
 /** The request goes on without its session (`onStoreFailure: 'anonymous'`), of which nobody knows what it holds. */
 export function unavailable({ outage }: Visit): StoreUnavailableError {
   return new StoreUnavailableError('the session could not be loaded, so this request cannot change it', {

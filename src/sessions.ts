@@ -3,7 +3,7 @@ import type { Answer } from './answer.ts'
 import { createAnswerer } from './answer.ts'
 import { createCommitter } from './commit.ts'
 import type { Core } from './core.ts'
-import { createBackground, handleOf } from './core.ts'
+import { handleOf } from './core.ts'
 import { OptionsError } from './errors.ts'
 import type { Listener, SessionEvents } from './events.ts'
 import { createEvents } from './events.ts'
@@ -14,6 +14,7 @@ import type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './man
 import { createManagement } from './management.ts'
 import { createOpener } from './open.ts'
 import type { SessionOptions } from './options.ts'
+import { managerClosed } from './refusals.ts'
 import type { RequestSource } from './request.ts'
 import { createRequestSlots, layersOf } from './request-slots.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
@@ -25,6 +26,7 @@ import { tokenSigner } from './token.ts'
 import { createVault } from './vault.ts'
 import type { Visit } from './visit.ts'
 import { inTurn } from './visit.ts'
+import { createWork } from './work.ts'
 
 /** The sessions of one application: what `createSessions` makes and adapters are given. */
 export interface Sessions<Data extends object = Record<string, unknown>> {
@@ -65,7 +67,25 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
   stats(): Promise<SessionStats>
   /** Listens to events; the result stops it. */
   on<Name extends keyof SessionEvents>(event: Name, listener: Listener<Name>): () => void
-  /** Finishes background writes, stops sweeping and closes what the store opened, unless another manager uses it. */
+  /**
+   * Ends it all: what is under way is finished first (commits, other operations on sessions, writes that no answer waited for), then what the
+   * store opened is closed, unless another manager uses it. No timer, socket or listener is left. Takes as long as the deadlines allow, at most.
+   *
+   * What begins after the call is refused with a `StoreUnavailableError` (503): opening a session, and saving what a handler has changed that
+   * is still at work. So stop taking requests first, and close the sessions once the last one is answered.
+   *
+   * @example
+   * ```ts
+   * import { createServer } from 'node:http'
+   * import { createSessions } from 'holdfast'
+   * import { nodeSessions } from 'holdfast/node'
+   *
+   * const sessions = createSessions()
+   * const server = createServer(nodeSessions(sessions, (_request, response) => response.end('hello'))).listen(3000)
+   *
+   * process.once('SIGTERM', () => server.close(() => sessions.close()))
+   * ```
+   */
   close(): Promise<void>
 }
 
@@ -112,13 +132,14 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     cookieSeal: recordSeal(secrets, name),
     onInvalid: (handle, error) => events.emit('invalid', { handle, error }),
   })
+  const work = createWork(name, events)
   const core: Core = {
     settings,
     store,
     vault,
     signer: tokenSigner(secrets, name),
     events,
-    background: createBackground(events),
+    work,
   }
   const opener = createOpener(core)
   const committer = createCommitter(core, opener)
@@ -136,10 +157,12 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   }
 
   function open(source: RequestSource, openOptions?: { lazy?: boolean }): Promise<Session<Data>> {
-    if (typeof source !== 'object') return opener.open(source, openOptions).then(hold)
-    const known = slots.get(source)
+    const known = typeof source === 'object' ? slots.get(source) : undefined
     if (known) return openOptions?.lazy ? known.opening : known.opening.then(load)
-    const opening: Promise<Session<Data>> = opener.open(source, openOptions).then(
+    if (work.isClosing) return Promise.reject(managerClosed(name))
+    const begun = work.count(opener.open(source, openOptions))
+    if (typeof source !== 'object') return begun.then(hold)
+    const opening: Promise<Session<Data>> = begun.then(
       (visit) => (opened.session = hold(visit)),
       (error) => {
         slots.set(source, undefined) // this caller hears of it; the next one may try again
@@ -154,12 +177,19 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   /** What somebody else may have opened lazily. */
   async function load(session: Session<Data>): Promise<Session<Data>> {
     const visit = visitOf(session)
-    if (!visit.loaded) await inTurn(visit, () => opener.load(visit))
+    if (!visit.loaded) await work.run(() => inTurn(visit, () => opener.load(visit)))
     return session
   }
 
   function hold(visit: Visit): Session<Data> {
     return new HeldSession<Data>(visit, parts)
+  }
+
+  let closing: Promise<void> | undefined
+  async function close(): Promise<void> {
+    stopSweeping()
+    await work.close()
+    if (release()) await settings.store.close?.()
   }
 
   return {
@@ -179,26 +209,22 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
         `no session of '${name}' was opened for this request: mount the adapter before this handler`,
       )
     },
-    list: management.list,
-    all: management.all,
+    list: (userId) => work.run(() => management.list(userId)),
+    all: (page) => work.run(() => management.all(page)),
     async find(handle) {
-      const visit = await opener.find(handle)
+      const visit = await work.run(() => opener.find(handle))
       return visit && hold(visit)
     },
-    revoke: management.revoke,
+    revoke: (target) => work.run(() => management.revoke(target)),
     async revokeOthers(session) {
       const visit = loadedVisitOf(session)
-      return management.revokeOthers(visit.record.user, handleOf(visit))
+      return work.run(() => management.revokeOthers(visit.record.user, handleOf(visit)))
     },
-    revokeAll: management.revokeAll,
-    sweep: management.sweep,
-    stats: management.stats,
+    revokeAll: () => work.run(management.revokeAll),
+    sweep: () => work.run(management.sweep),
+    stats: () => work.run(management.stats),
     on: events.on,
-    async close() {
-      stopSweeping()
-      await core.background.idle()
-      if (release()) await settings.store.close?.()
-    },
+    close: () => (closing ??= close()),
   }
 }
 

@@ -110,7 +110,11 @@ export class Begun<T> extends Promise<T> {
   static start<T>(visit: Visit, work: () => Promise<T>, lost: (error: unknown) => void): Begun<T> {
     const begun = new Begun<T>((resolve, reject) => void work().then(resolve, reject))
     const isLate = visit.answered
-    Promise.prototype.then.call(begun, undefined, (error) => {
+    // What went well is let go: the visit of a WebSocket may last for days, without an answer to wait for anything.
+    const wentWell = () => {
+      visit.begun = visit.begun.filter((one) => one !== begun)
+    }
+    Promise.prototype.then.call(begun, wentWell, (error) => {
       if (isLate && !begun.isObserved) lost(error)
     })
     if (!isLate) visit.begun.push(begun)

@@ -16,9 +16,11 @@ const server = app.listen(port, (error) => {
   for (const { name, password } of demoLogins) console.log(`  ${name.padEnd(8)}${password}`)
 })
 
+// Takes no more requests, answers those it has, and then closes the database. Whoever has no answer by then is cut off.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
     server.close(() => sessions.close())
+    setTimeout(() => server.closeAllConnections(), 10_000).unref()
   })
 }
 

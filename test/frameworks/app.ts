@@ -75,6 +75,11 @@ export const routes: Record<string, Route> = {
     data[query.get('key')!] = query.get('value')
     return io.text('ok')
   },
+  async '/held-data'(session, io) {
+    held.arrived++
+    await new Promise<void>((go) => held.waiting.push(go))
+    return io.text(JSON.stringify(session.data))
+  },
   async '/login'(session, io, query) {
     await session.login(query.get('user')!)
     return io.text('welcome')

@@ -32,7 +32,41 @@ export function checkUrl(caller: string, url: string, protocols: readonly string
 /** Connections of the store's own. */
 export interface OwnPool {
   readonly run: SqlExecutor['run']
+  /** Waits for the answers that are outstanding, which may be for ever. */
   close(): Promise<void>
+  /** Waits for nothing. */
+  breakOff(): void
+}
+
+/** A pool that tells of each new connection, which tells of its own end. */
+export interface TellingPool<Connection> {
+  on(event: string, listener: (connection: Connection) => void): unknown
+}
+
+export function connectionsOf<Connection extends { once(event: 'end', listener: () => void): unknown }>(
+  pool: TellingPool<Connection>,
+  event: string,
+): ReadonlySet<Connection> {
+  const connections = new Set<Connection>()
+  pool.on(event, (connection) => {
+    connections.add(connection)
+    connection.once('end', () => connections.delete(connection))
+  })
+  return connections
+}
+
+/** Whoever closes a store has no operation under way, but for those that the core has given up for want of an answer. */
+const CLOSE_TIMEOUT_MS = 1_000
+
+async function end(pool: OwnPool): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(() => {
+      pool.breakOff()
+      resolve()
+    }, CLOSE_TIMEOUT_MS)
+  })
+  await Promise.race([pool.close(), late]).finally(() => clearTimeout(timer))
 }
 
 /** An executor that opens its pool when it is first needed, with the first of these packages that is installed. */
@@ -60,7 +94,10 @@ export function owning(
       }))
       return pool.run(...args)
     },
-    close: async () => (await opened)?.close(),
+    async close() {
+      const pool = await opened
+      if (pool) await end(pool)
+    },
   }
 }
 

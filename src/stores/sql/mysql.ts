@@ -1,4 +1,4 @@
-import { checkUrl, describe, has, owning } from './driver.ts'
+import { checkUrl, connectionsOf, describe, has, owning, type TellingPool } from './driver.ts'
 import type { SqlExecutor, SqlValue } from './executor.ts'
 import { type SqlStore, sqlStore } from './store.ts'
 
@@ -100,13 +100,27 @@ function resultOf(result: unknown): { rows: object[]; affected: number } {
 }
 
 interface Mysql2Module {
-  createPool(options: { uri: string; connectTimeout: number; charset: string }): Mysql2CallbackHandle & {
-    end(done: (error: Error | null) => void): void
-  }
+  createPool(options: {
+    uri: string
+    connectTimeout: number
+    charset: string
+  }): Mysql2CallbackHandle &
+    TellingPool<Mysql2Connection> & { end(done: (error: Error | null) => void): void }
+}
+
+interface Mysql2Connection {
+  once(event: 'end', listener: () => void): unknown
+  /** Its own `destroy` says goodbye first, and waits for the other side to do so. */
+  readonly stream: { destroy(): void }
 }
 
 interface MariadbModule {
-  createPool(url: string): MariadbHandle & { end(): Promise<void> }
+  createPool(url: string): MariadbHandle & TellingPool<MariadbConnection> & { end(): Promise<void> }
+}
+
+interface MariadbConnection {
+  once(event: 'end', listener: () => void): unknown
+  destroy(): void
 }
 
 const CONNECT_TIMEOUT_MS = 5_000
@@ -116,10 +130,12 @@ function open(url: string): SqlExecutor {
   return owning('mysql', {
     mysql2(driver: Mysql2Module) {
       const pool = driver.createPool({ uri: url, connectTimeout: CONNECT_TIMEOUT_MS, charset: 'utf8mb4' })
+      const connections = connectionsOf(pool, 'connection')
       return {
         run: throughMysql2(pool.promise()),
         close: () =>
           new Promise((resolve, reject) => pool.end((error) => (error ? reject(error) : resolve()))),
+        breakOff: () => connections.forEach((connection) => void connection.stream.destroy()),
       }
     },
     mariadb(driver: MariadbModule) {
@@ -128,7 +144,12 @@ function open(url: string): SqlExecutor {
         if (!own.searchParams.has(timeout)) own.searchParams.set(timeout, String(CONNECT_TIMEOUT_MS))
       }
       const pool = tryToOpen(driver, own.href)
-      return { run: throughMariadb(pool), close: () => pool.end() }
+      const connections = connectionsOf(pool, 'connection')
+      return {
+        run: throughMariadb(pool),
+        close: () => pool.end(),
+        breakOff: () => connections.forEach((connection) => void connection.destroy()),
+      }
     },
   })
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { checkUrl, describe, has, owning } from './driver.ts'
+import { checkUrl, connectionsOf, describe, has, owning, type TellingPool } from './driver.ts'
 import type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
 import { PgStatement, takesPgStatements } from './pg-statement.ts'
 import { type SqlStore, sqlStore } from './store.ts'
@@ -136,7 +136,13 @@ interface PgModule {
   readonly Pool: new (options: {
     connectionString: string
     connectionTimeoutMillis: number
-  }) => PgHandle & { on(event: 'error', listener: () => void): unknown; end(): Promise<void> }
+  }) => PgHandle & TellingPool<PgConnection> & { end(): Promise<void> }
+}
+
+interface PgConnection {
+  once(event: 'end', listener: () => void): unknown
+  /** Breaks the connection off if an answer is outstanding. */
+  end(): Promise<void>
 }
 
 type PostgresJsModule = (
@@ -153,7 +159,12 @@ function open(url: string, prepare = false): SqlExecutor {
       const pool = new Pool({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_S * 1000 })
       // Of a connection that breaks while idle. The pool replaces it; without a listener the process would end.
       pool.on('error', () => undefined)
-      return { run: throughPg(pool, prepare), close: () => pool.end() }
+      const connections = connectionsOf(pool, 'connect')
+      return {
+        run: throughPg(pool, prepare),
+        close: () => pool.end(),
+        breakOff: () => connections.forEach((connection) => void connection.end()),
+      }
     },
     postgres(connect: PostgresJsModule) {
       const sql = connect(url, {
@@ -162,7 +173,11 @@ function open(url: string, prepare = false): SqlExecutor {
         prepare,
         onnotice: () => undefined,
       })
-      return { run: throughPostgresJs(sql, prepare), close: () => sql.end({ timeout: CONNECT_TIMEOUT_S }) }
+      return {
+        run: throughPostgresJs(sql, prepare),
+        close: () => sql.end({ timeout: CONNECT_TIMEOUT_S }),
+        breakOff: () => void sql.end({ timeout: 0 }),
+      }
     },
   })
 }
