@@ -29,6 +29,12 @@ export function checkUrl(caller: string, url: string, protocols: readonly string
   )
 }
 
+/**
+ * How long a connection of the store's own may leave a statement without an answer: beyond the deadlines of the core, so that those come
+ * first. It is given up then: one that a firewall has forgotten never breaks by itself, and a pool has only so many.
+ */
+export const ANSWER_TIMEOUT_MS = 6_000
+
 /** Connections of the store's own. */
 export interface OwnPool {
   readonly run: SqlExecutor['run']
@@ -41,6 +47,7 @@ export function owning(
   packages: Readonly<Record<string, (driver: never) => OwnPool>>,
 ): SqlExecutor {
   let opened: Promise<OwnPool> | undefined
+  const underWay = new Set<Promise<unknown>>()
   const names = Object.keys(packages)
   async function open(): Promise<OwnPool> {
     for (const name of names) {
@@ -58,9 +65,15 @@ export function owning(
         opened = undefined
         throw error
       }))
-      return pool.run(...args)
+      const running = pool.run(...args)
+      underWay.add(running)
+      return running.finally(() => underWay.delete(running))
     },
-    close: async () => (await opened)?.close(),
+    // To a pool that is closed meanwhile, what has no answer would be under way for ever.
+    async close() {
+      await Promise.allSettled(underWay)
+      await (await opened)?.close()
+    },
   }
 }
 

@@ -1,4 +1,4 @@
-import { checkUrl, describe, has, owning } from './driver.ts'
+import { ANSWER_TIMEOUT_MS, checkUrl, describe, has, owning } from './driver.ts'
 import type { SqlExecutor, SqlValue } from './executor.ts'
 import { type SqlStore, sqlStore } from './store.ts'
 
@@ -100,9 +100,20 @@ function resultOf(result: unknown): { rows: object[]; affected: number } {
 }
 
 interface Mysql2Module {
-  createPool(options: { uri: string; connectTimeout: number; charset: string }): Mysql2CallbackHandle & {
-    end(done: (error: Error | null) => void): void
+  createPool(options: { uri: string; connectTimeout: number; charset: string }): {
+    promise(): Mysql2Pool
   }
+}
+
+interface Mysql2Pool {
+  getConnection(): Promise<Mysql2Handle & Mysql2PoolConnection>
+  end(): Promise<void>
+}
+
+interface Mysql2PoolConnection {
+  release(): void
+  destroy(): void
+  readonly connection: { readonly stream: { destroy(): void } }
 }
 
 interface MariadbModule {
@@ -115,12 +126,9 @@ function open(url: string): SqlExecutor {
   checkUrl('mysqlStore', url, ['mysql:', 'mariadb:'])
   return owning('mysql', {
     mysql2(driver: Mysql2Module) {
-      const pool = driver.createPool({ uri: url, connectTimeout: CONNECT_TIMEOUT_MS, charset: 'utf8mb4' })
-      return {
-        run: throughMysql2(pool.promise()),
-        close: () =>
-          new Promise((resolve, reject) => pool.end((error) => (error ? reject(error) : resolve()))),
-      }
+      const options = { uri: url, connectTimeout: CONNECT_TIMEOUT_MS, charset: 'utf8mb4' }
+      const pool = driver.createPool(options).promise()
+      return { run: throughOwnMysql2(pool), close: () => pool.end() }
     },
     mariadb(driver: MariadbModule) {
       const own = new URL(url.replace(/^mysql:/, 'mariadb:'))
@@ -131,6 +139,43 @@ function open(url: string): SqlExecutor {
       return { run: throughMariadb(pool), close: () => pool.end() }
     },
   })
+}
+
+/** As the pool itself does it, which would wait for ever. */
+function throughOwnMysql2(pool: Mysql2Pool): Run {
+  return async (sql, params) => {
+    const connection = await pool.getConnection()
+    let timer: NodeJS.Timeout | undefined
+    const timedOut = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new Error(`no answer within ${ANSWER_TIMEOUT_MS} ms`)),
+        ANSWER_TIMEOUT_MS,
+      )
+    })
+    try {
+      const result = await Promise.race([throughMysql2(connection)(sql, params), timedOut])
+      connection.release()
+      return result
+    } catch (error) {
+      if (isUsableAfter(error)) connection.release()
+      else giveUp(connection)
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+/** What the server answers leaves the connection as it was; but one that takes no writes any more is not the server to be connected to. */
+function isUsableAfter(error: unknown): boolean {
+  const { sqlState, errno } = error as { sqlState?: unknown; errno?: unknown }
+  return sqlState !== undefined && errno !== 1290 && errno !== 1792 && errno !== 1836
+}
+
+/** To destroy it alone would wait for the other side to hear of that. */
+function giveUp(pooled: Mysql2PoolConnection): void {
+  pooled.destroy()
+  pooled.connection.stream.destroy()
 }
 
 function tryToOpen(driver: MariadbModule, url: string): ReturnType<MariadbModule['createPool']> {
