@@ -150,6 +150,29 @@ const clients: Record<string, Record<string, (url: string) => Promise<Store>>> =
   memcached: {},
 }
 
+/** The same, set as docs/stores.md advises, but that they lose patience sooner. */
+const PATIENCE = 1_500
+const impatientClients: Record<string, Record<string, (url: string) => Promise<Store>>> = {
+  redis: {
+    async ioredis(url) {
+      const limits = { maxRetriesPerRequest: 1, socketTimeout: PATIENCE }
+      const client = new Redis(url, limits).on('error', () => {})
+      closing.push(() => client.disconnect())
+      return redisStore(client)
+    },
+  },
+  postgres: {
+    async pg(url) {
+      const limits = { connectionTimeoutMillis: PATIENCE, query_timeout: PATIENCE }
+      const pool = new pg.Pool({ connectionString: url, ...limits }).on('error', () => {})
+      closing.push(() => pool.end())
+      return postgresStore(pool)
+    },
+  },
+  mariadb: {},
+  memcached: {},
+}
+
 describe.each(Object.keys(servers))('%s', (name) => {
   const keepsSessions = name !== 'memcached'
 
@@ -270,6 +293,24 @@ describe.each(Object.keys(servers))('%s', (name) => {
       expectOutage(frozen + 50, thawed)
       // By then it has connected again.
       expectNormalService(back + 1_500)
+    },
+  )
+
+  it.each(Object.entries(impatientClients[name]!))(
+    'with a client of the application, %s as it is advised: half-open, and recovery',
+    async (_client, openOn) => {
+      await open(await openOn(await throughProxy()), 10)
+      await sleep(300)
+      const began = now()
+      proxy.halfOpen()
+      await sleep(1_000)
+      const healed = now()
+      await proxy.heal()
+      await sleep(PATIENCE + 1_000)
+      await crowd.stop()
+      await crowd.leave()
+      expectNoHarm(began, healed)
+      expectNormalService(healed + PATIENCE + 500)
     },
   )
 })

@@ -9,7 +9,7 @@ const BUDGET = {
   index: 23_000,
   'frameworks/express': 4_500,
   'frameworks/web': 1_500,
-  'stores/sql/index': 10_000,
+  'stores/sql/index': 10_500,
   'stores/redis/index': 9_000,
   'stores/memcached/index': 8_000,
   'stores/layered': 3_000,
