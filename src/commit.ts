@@ -206,10 +206,14 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations }
       lane.latest = undefined
       const result = await vault.update(handleOf(visit), next, expires, current.rev, durability(operations))
+      if (result === 'conflict' && attempt > 0) await pause(Math.random() * Math.min(attempt, 5))
+      const found = result === 'conflict' ? await reloaded(visit, clock()) : 'gone'
       visit.unresolved = undefined
-      if (result === 'ok') {
+      // A driver whose connection broke may have sent it again, and tell only of the second time.
+      const wasRepeated = found !== 'gone' && follows(found.rev, next.rev)
+      if (result === 'ok' || wasRepeated) {
         if (carried) await takeAlong(visit, carried, id!)
-        lane.latest = next
+        lane.latest = wasRepeated ? found : next
         change?.done()
         committed(visit, next, sent ?? visit.base, operations)
         announce(visit, current.record, record, operations)
@@ -220,8 +224,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
           `session ${handleOf(visit)}: others kept changing it for ${settings.deadlines.request} ms (deadlines.request)`,
         )
       }
-      if (attempt > 0) await pause(Math.random() * Math.min(attempt, 5))
-      lane.latest = current = result === 'gone' ? 'gone' : await reloaded(visit, clock())
+      lane.latest = current = found
       if (current !== 'gone') takeOverLost(visit, current)
     }
   }

@@ -479,8 +479,8 @@ describe('a server that fails', () => {
     await sleep(1500)
     const before = { ...results }
     server.thaw()
-    // A pause lasts up to a second.
-    await sleep(1200)
+    // A pause lasts up to half a second.
+    await sleep(700)
     const failedWhileBack = results.failed
     await sleep(300)
     isOver = true

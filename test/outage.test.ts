@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   createSessions,
+  type Session,
   type SessionEvents,
   type SessionOptions,
   type Sessions,
   StoreUnavailableError,
 } from 'holdfast'
-import { memoryStore } from 'holdfast/stores/memory'
+import { type MemoryStore, memoryStore } from 'holdfast/stores/memory'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SECRET } from './helpers/browser.ts'
 import { type FaultyStore, faulty } from './helpers/faults.ts'
@@ -321,6 +322,57 @@ describe('a write whose answer was lost', () => {
     const { cookie } = await sessions.commit(session)
     expect(await count(`${cookie!.name}=${cookie!.value}`)).toBe(1)
     expect((await sessions.stats()).sessions).toBe(1)
+  })
+})
+
+describe('a write that a driver sends again, since the connection broke before its answer', () => {
+  let memory: MemoryStore
+
+  /** As ioredis does. `between` happens after it was done, and before it comes again. */
+  function startRepeating(between = async () => {}) {
+    memory = memoryStore()
+    const { update } = memory
+    let isRepeated = false
+    memory.update = async (...args) => {
+      const result = await update.apply(memory, args)
+      if (isRepeated) return result
+      isRepeated = true
+      await between()
+      return update.apply(memory, args)
+    }
+    start({ store: memory })
+  }
+
+  it('is done once, whether data was changed or update() was called', async () => {
+    for (const change of [
+      async (session: Session<Data>) => void session.data.visits!++,
+      async (session: Session<Data>) => void (await session.update((data) => void data.visits!++)),
+    ]) {
+      startRepeating()
+      const cookie = await visitor()
+      const session = await sessions.open(cookie)
+      await change(session)
+      await sessions.commit(session)
+      expect([session.data.visits, await count(cookie)]).toEqual([2, 2])
+    }
+  })
+
+  it('is done once, and what others made of it meanwhile stays', async () => {
+    startRepeating(async () => {
+      const elsewhere = createSessions<Data>({ secret: SECRET, store: faulty(memory) })
+      const other = await elsewhere.open(cookie)
+      other.data.visits! += 10
+      await elsewhere.commit(other)
+      await elsewhere.close()
+    })
+    const cookie = await visitor()
+    const session = await sessions.open(cookie)
+    session.data.visits!++
+    await sessions.commit(session)
+    expect(await count(cookie)).toBe(12)
+    session.data.visits!++
+    await session.commit()
+    expect(await count(cookie)).toBe(13)
   })
 })
 

@@ -9,7 +9,7 @@ const BUDGET = {
   index: 26_000,
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
-  'stores/sql/index': 10_000,
+  'stores/sql/index': 10_800,
   'stores/redis/index': 9_800,
   'stores/memcached/index': 8_000,
   'stores/layered': 3_000,

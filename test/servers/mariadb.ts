@@ -20,6 +20,7 @@ export async function startOwnMariadb({ bufferPool = '64M' } = {}): Promise<OwnS
   const install = [
     '--no-defaults',
     `--datadir=${data}`,
+    `--tmpdir=${folder}`,
     user,
     '--skip-test-db',
     '--auth-root-authentication-method=normal',
@@ -31,6 +32,7 @@ export async function startOwnMariadb({ bufferPool = '64M' } = {}): Promise<OwnS
   const args = [
     '--no-defaults',
     `--datadir=${data}`,
+    `--tmpdir=${folder}`,
     user,
     `--port=${port}`,
     '--bind-address=127.0.0.1',

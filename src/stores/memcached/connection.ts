@@ -52,7 +52,7 @@ interface Pending {
 
 /** Commands find the connection down for so long after a failure, and fail at once; doubled by each failure that follows. */
 const FIRST_PAUSE_MS = 50
-const LONGEST_PAUSE_MS = 1_000
+const LONGEST_PAUSE_MS = 500
 const KEEP_ALIVE_MS = 30_000
 const ANSWERS = new Set(['HD', 'VA', 'EN', 'NF', 'NS', 'EX'])
 

@@ -13,7 +13,10 @@ export type { MemcachedStore } from './store.ts'
 export interface MemcachedOptions {
   /** Before every key: up to 100 printable ASCII characters without a space. `holdfast:` by default. */
   readonly prefix?: string
-  /** Milliseconds that a command may take, connecting included. 500 by default. An operation is one command or two, more if others change the session meanwhile. */
+  /**
+   * Milliseconds that a command may take, connecting included; then the connection is given up. 1,500 by default, so that the deadlines of
+   * the core come first. An operation is one command or two, more if others change the session meanwhile.
+   */
   readonly timeout?: number
   /** For servers that were started with an `-Y` file. May stand in the URL instead, percent-encoded. */
   readonly username?: string
@@ -49,7 +52,7 @@ export interface MemcachedOptions {
  */
 export function memcachedStore(servers: MemcachedServers, options: MemcachedOptions = {}): MemcachedStore {
   const parsed = parseServers(servers)
-  const { prefix = 'holdfast:', timeout = 500, tls = parsed.isTls, ...rest } = options
+  const { prefix = 'holdfast:', timeout = 1_500, tls = parsed.isTls, ...rest } = options
   const { username = parsed.username, password = parsed.password, ...unknown } = rest
   for (const name of Object.keys(unknown)) {
     throw new TypeError(

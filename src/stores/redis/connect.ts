@@ -239,6 +239,8 @@ function driveIoredis({ Redis, Cluster }: IoredisModule, target: Target, answerT
     lazyConnect: true,
     connectTimeout: CONNECT_TIMEOUT_MS,
     commandTimeout: answerTimeout,
+    // A connection that a firewall has forgotten never breaks by itself.
+    socketTimeout: answerTimeout,
     maxRetriesPerRequest: 1,
     retryStrategy,
     ...(tls && { tls: {} }),

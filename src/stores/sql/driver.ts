@@ -29,6 +29,12 @@ export function checkUrl(caller: string, url: string, protocols: readonly string
   )
 }
 
+/**
+ * How long a connection of the store's own may leave a statement without an answer: beyond the deadlines of the core, so that those come
+ * first. It is given up then: one that a firewall has forgotten never breaks by itself, and a pool has only so many.
+ */
+export const ANSWER_TIMEOUT_MS = 6_000
+
 /** Connections of the store's own. */
 export interface OwnPool {
   readonly run: SqlExecutor['run']
@@ -58,7 +64,7 @@ export function connectionsOf<Connection extends { once(event: 'end', listener: 
 /** Whoever closes a store has no operation under way, but for those that the core has given up for want of an answer. */
 const CLOSE_TIMEOUT_MS = 1_000
 
-async function end(pool: OwnPool): Promise<void> {
+async function end(pool: OwnPool, underWay: Iterable<Promise<unknown>>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(() => {
@@ -66,7 +72,8 @@ async function end(pool: OwnPool): Promise<void> {
       resolve()
     }, CLOSE_TIMEOUT_MS)
   })
-  await Promise.race([pool.close(), late]).finally(() => clearTimeout(timer))
+  const closed = Promise.allSettled(underWay).then(() => pool.close())
+  await Promise.race([closed, late]).finally(() => clearTimeout(timer))
 }
 
 /** An executor that opens its pool when it is first needed, with the first of these packages that is installed. */
@@ -75,6 +82,7 @@ export function owning(
   packages: Readonly<Record<string, (driver: never) => OwnPool>>,
 ): SqlExecutor {
   let opened: Promise<OwnPool> | undefined
+  const underWay = new Set<Promise<unknown>>()
   const names = Object.keys(packages)
   async function open(): Promise<OwnPool> {
     for (const name of names) {
@@ -92,11 +100,14 @@ export function owning(
         opened = undefined
         throw error
       }))
-      return pool.run(...args)
+      const running = pool.run(...args)
+      underWay.add(running)
+      return running.finally(() => underWay.delete(running))
     },
+    // To a pool that is closed meanwhile, what has no answer would be under way for ever.
     async close() {
       const pool = await opened
-      if (pool) await end(pool)
+      if (pool) await end(pool, underWay)
     },
   }
 }

@@ -1,4 +1,12 @@
-import { checkUrl, connectionsOf, describe, has, owning, type TellingPool } from './driver.ts'
+import {
+  ANSWER_TIMEOUT_MS,
+  checkUrl,
+  connectionsOf,
+  describe,
+  has,
+  owning,
+  type TellingPool,
+} from './driver.ts'
 import type { SqlExecutor, SqlValue } from './executor.ts'
 import { type SqlStore, sqlStore } from './store.ts'
 
@@ -104,14 +112,24 @@ interface Mysql2Module {
     uri: string
     connectTimeout: number
     charset: string
-  }): Mysql2CallbackHandle &
-    TellingPool<Mysql2Connection> & { end(done: (error: Error | null) => void): void }
+  }): TellingPool<Mysql2Connection> & { promise(): Mysql2Pool }
 }
 
 interface Mysql2Connection {
   once(event: 'end', listener: () => void): unknown
   /** Its own `destroy` says goodbye first, and waits for the other side to do so. */
   readonly stream: { destroy(): void }
+}
+
+interface Mysql2Pool {
+  getConnection(): Promise<Mysql2Handle & Mysql2PoolConnection>
+  end(): Promise<void>
+}
+
+interface Mysql2PoolConnection {
+  release(): void
+  destroy(): void
+  readonly connection: { readonly stream: { destroy(): void } }
 }
 
 interface MariadbModule {
@@ -132,9 +150,8 @@ function open(url: string): SqlExecutor {
       const pool = driver.createPool({ uri: url, connectTimeout: CONNECT_TIMEOUT_MS, charset: 'utf8mb4' })
       const connections = connectionsOf(pool, 'connection')
       return {
-        run: throughMysql2(pool.promise()),
-        close: () =>
-          new Promise((resolve, reject) => pool.end((error) => (error ? reject(error) : resolve()))),
+        run: throughOwnMysql2(pool.promise()),
+        close: () => pool.promise().end(),
         breakOff: () => connections.forEach((connection) => void connection.stream.destroy()),
       }
     },
@@ -152,6 +169,43 @@ function open(url: string): SqlExecutor {
       }
     },
   })
+}
+
+/** As the pool itself does it, which would wait for ever. */
+function throughOwnMysql2(pool: Mysql2Pool): Run {
+  return async (sql, params) => {
+    const connection = await pool.getConnection()
+    let timer: NodeJS.Timeout | undefined
+    const timedOut = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new Error(`no answer within ${ANSWER_TIMEOUT_MS} ms`)),
+        ANSWER_TIMEOUT_MS,
+      )
+    })
+    try {
+      const result = await Promise.race([throughMysql2(connection)(sql, params), timedOut])
+      connection.release()
+      return result
+    } catch (error) {
+      if (isUsableAfter(error)) connection.release()
+      else giveUp(connection)
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+/** What the server answers leaves the connection as it was; but one that takes no writes any more is not the server to be connected to. */
+function isUsableAfter(error: unknown): boolean {
+  const { sqlState, errno } = error as { sqlState?: unknown; errno?: unknown }
+  return sqlState !== undefined && errno !== 1290 && errno !== 1792 && errno !== 1836
+}
+
+/** To destroy it alone would wait for the other side to hear of that. */
+function giveUp(pooled: Mysql2PoolConnection): void {
+  pooled.destroy()
+  pooled.connection.stream.destroy()
 }
 
 function tryToOpen(driver: MariadbModule, url: string): ReturnType<MariadbModule['createPool']> {

@@ -1,5 +1,13 @@
 import { createHash } from 'node:crypto'
-import { checkUrl, connectionsOf, describe, has, owning, type TellingPool } from './driver.ts'
+import {
+  ANSWER_TIMEOUT_MS,
+  checkUrl,
+  connectionsOf,
+  describe,
+  has,
+  owning,
+  type TellingPool,
+} from './driver.ts'
 import type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
 import { PgStatement, takesPgStatements } from './pg-statement.ts'
 import { type SqlStore, sqlStore } from './store.ts'
@@ -136,6 +144,7 @@ interface PgModule {
   readonly Pool: new (options: {
     connectionString: string
     connectionTimeoutMillis: number
+    query_timeout: number
   }) => PgHandle & TellingPool<PgConnection> & { end(): Promise<void> }
 }
 
@@ -156,7 +165,11 @@ function open(url: string, prepare = false): SqlExecutor {
   checkUrl('postgresStore', url, ['postgres:', 'postgresql:'])
   return owning('postgres', {
     pg({ Pool }: PgModule) {
-      const pool = new Pool({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_S * 1000 })
+      const pool = new Pool({
+        connectionString: url,
+        connectionTimeoutMillis: CONNECT_TIMEOUT_S * 1000,
+        query_timeout: ANSWER_TIMEOUT_MS,
+      })
       // Of a connection that breaks while idle. The pool replaces it; without a listener the process would end.
       pool.on('error', () => undefined)
       const connections = connectionsOf(pool, 'connect')
