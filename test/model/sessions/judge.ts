@@ -53,7 +53,7 @@ class Judge {
       for (const failure of request.failures) this.#checkFailure(request, failure)
       this.#checkCookie(request)
       if (request.view) this.#checkView(request, request.view)
-      if (request.saved) this.#checkSaved(request)
+      if (request.saved && this.#traits.compares) this.#checkSaved(request)
       if (request.sentAt >= calmAt && request.status !== 200) {
         throw new Violation(`answered with ${request.status} although all is well`, request)
       }

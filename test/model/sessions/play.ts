@@ -404,6 +404,8 @@ class Handling {
       } catch (error) {
         if (!(error instanceof StoreUnavailableError) || left <= 1) throw error
         this.#failed(error)
+        // Until a breaker lets somebody try again.
+        await this.#timeline.wait(300)
       }
     }
   }
