@@ -135,7 +135,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     checkFlashes(record)
     const expires = expiry(record, now, lifetime)
     const carried = vault.carry && (await carry(visit, kept, expires, visit.id!))
-    visit.unresolved = { rev: kept.rev, sent, record, operations }
+    visit.unresolved = { rev: kept.rev, sent, record, operations, done: change?.done }
     const isCreated = await vault.create(handle, kept, expires, durability(operations))
     visit.unresolved = undefined
     if (!isCreated) {
@@ -203,7 +203,7 @@ export function createCommitter(core: Core, opener: Opener): Committer {
       // A login there gets an id of its own: what was carried before, and may come back, is not of this login.
       const id = vault.carry && loginOf(visit) ? newId() : visit.id
       const carried = vault.carry && (await carry(visit, next, expires, id!))
-      visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations }
+      visit.unresolved = { rev: next.rev, sent: sent ?? visit.base, record, operations, done: change?.done }
       lane.latest = undefined
       const result = await vault.update(handleOf(visit), next, expires, current.rev, durability(operations))
       if (result === 'conflict' && attempt > 0) await pause(Math.random() * Math.min(attempt, 5))
@@ -358,7 +358,8 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const landed = visit.lost.find(({ rev }) => follows(found.rev, rev))
     if (!landed) return
     visit.lost = []
-    const { rev, sent, record, operations } = landed
+    const { rev, sent, record, operations, done } = landed
+    done?.()
     const before = visit.standing === 'live' ? visit.kept!.record.generation : 0
     committed(visit, { ...found, rev }, sent, operations)
     if (visit.standing === 'new' || (operations.some(makesToken) && record.generation > before)) {

@@ -85,6 +85,8 @@ export interface Attempt {
   readonly sent: string
   readonly record: SessionRecord
   readonly operations: readonly Operation[]
+  /** Brings what `update` sent into the data that the handler holds, which knows nothing of it before it is committed. */
+  readonly done?: (() => void) | undefined
 }
 
 /** A promise that knows whether anybody else takes care of its failure. */

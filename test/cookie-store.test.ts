@@ -247,6 +247,16 @@ describe('a session in its cookie, with revocations', () => {
     expect(await other.visit((session) => session.userId)).toBe('ann')
   })
 
+  it('that was ended with all of its user does not come back by ending all others', async () => {
+    const { sessions } = withRevocations()
+    const jar = browser(sessions)
+    await jar.visit((session) => session.login('ann'))
+    const late = await sessions.open(jar.header)
+    await sessions.revoke({ userId: 'ann' })
+    await sessions.revokeOthers(late)
+    expect((await sessions.open(jar.header)).userId).toBeUndefined()
+  })
+
   it('can be ended by its handle', async () => {
     const { sessions } = withRevocations()
     const jar = browser(sessions)

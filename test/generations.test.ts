@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { admit } from '../src/admission.ts'
 import { apply } from '../src/operations.ts'
 import type { Figures, Outcome } from './model/generations/judge.ts'
@@ -8,6 +8,9 @@ import { RealServer } from './model/generations/real-server.ts'
 import type { ServerMaker } from './model/generations/server.ts'
 import { play } from './model/generations/simulation.ts'
 import { trace } from './model/generations/trace.ts'
+import { modelStores } from './model/sessions/stores.ts'
+import { Traffic } from './model/traffic.ts'
+import { installVirtualTime } from './model/virtual-time.ts'
 
 const SEED = Number(process.env.HOLDFAST_SEED ?? 1)
 const RUNS = process.env.HOLDFAST_RUNS === undefined ? undefined : Number(process.env.HOLDFAST_RUNS)
@@ -38,21 +41,32 @@ describe('the generation rules', () => {
   })
 
   describe('in the real code', () => {
-    // The only waiting that is not for the store: a pause between two conflicts.
+    let uninstall: () => void
     beforeEach(() => {
-      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
-      vi.spyOn(Math, 'random').mockReturnValue(0.5)
+      uninstall = installVirtualTime()
     })
-    afterEach(() => {
-      vi.restoreAllMocks()
-      vi.useRealTimers()
-    })
+    afterEach(() => uninstall())
 
-    it(`hold in ${REAL_RUNS} runs`, { timeout: 300_000 }, async () => {
-      const tally = await playAll(REAL_RUNS, (world) => new RealServer(world), realCodeSettles)
-      tallies.push(['the real code:', tally])
-      expectOnlyWhatIsNamed(tally)
-    })
+    // In cookies, no token is older than another.
+    const stores = Object.keys(modelStores).filter((name) => name !== 'cookie')
+    const runsOn = (name: string) => (name === 'memory' ? REAL_RUNS : Math.min(REAL_RUNS, 50))
+    it.each(stores.map((name) => [runsOn(name), name] as const))(
+      'hold in %i runs on %s',
+      { timeout: 300_000 },
+      async (runs, name) => {
+        const store = await modelStores[name]!()
+        const traffic = new Traffic()
+        const kept = store.open(0, false, (leaf) => leaf)
+        const makeServer: ServerMaker = (world) => new RealServer(world, kept, traffic)
+        try {
+          const tally = await playAll(runs, makeServer, () => traffic.settle())
+          tallies.push([`the real code on ${name}:`, tally])
+          expectOnlyWhatIsNamed(tally)
+        } finally {
+          await store.close()
+        }
+      },
+    )
   })
 })
 
@@ -151,14 +165,6 @@ function expectOnlyWhatIsNamed({ loggedOut, replaced, figures }: Tally): void {
 
 async function modelSettles(): Promise<void> {
   for (let i = 0; i < 16; i++) await undefined
-}
-
-/** Background writes begin in the next turn of the event loop. */
-async function realCodeSettles(): Promise<void> {
-  do {
-    vi.runOnlyPendingTimers()
-    for (let i = 0; i < 2; i++) await new Promise(setImmediate)
-  } while (vi.getTimerCount() > 0)
 }
 
 /** @throws Violation with the seed, and all that happened in that run */

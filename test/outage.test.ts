@@ -311,6 +311,23 @@ describe('a write whose answer was lost', () => {
     expect(await count(cookie)).toBe(2)
   })
 
+  it('and was an update, is the base of what comes after it, beside what others wrote', async () => {
+    start(late)
+    const cookie = await visitor()
+    const append = (item: string) => (data: Data) =>
+      void (data.list = [...((data.list as string[]) ?? []), item])
+    const session = await sessions.open(cookie)
+    store.freeze('after', ['update'])
+    await expect(session.update(append('lost'))).rejects.toMatchObject({ maybeApplied: true })
+    store.thaw()
+    await sleep(1)
+    const other = await sessions.open(cookie)
+    await other.update(append('of another'))
+    await session.update(append('next'))
+    expect(session.data.list).toEqual(['lost', 'of another', 'next'])
+    expect((await sessions.open(cookie)).data.list).toEqual(['lost', 'of another', 'next'])
+  })
+
   it('and created the session is found, not made twice', async () => {
     start(late)
     const session = await sessions.open(undefined)

@@ -95,7 +95,8 @@ class CookieStore implements Store {
     // It is remembered far longer than the browser is to be kept waiting for its next cookie.
     if (isTombstone(ended)) return { destroyedUntil: ended.destroyedUntil - this.#rememberFor }
     // Whether it was a moment or a year ago, nobody knows: to the core it is a session that never was.
-    return epoch < now.epoch && now.spared !== key ? undefined : record
+    const isSpared = now.spared === key && epoch >= now.sparedFrom
+    return epoch < now.epoch && !isSpared ? undefined : record
   }
 
   async carry(_key: string, record: StoredRecord, before: string | undefined): Promise<string> {
@@ -147,9 +148,9 @@ class CookieStore implements Store {
     for (;;) {
       const found = await store.load(key, { fresh: true })
       const known = found === undefined || isTombstone(found) ? undefined : found
-      const { epoch } = known ? (JSON.parse(known.text) as Epoch) : NO_EPOCH
+      const last = known ? (JSON.parse(known.text) as Epoch) : NO_EPOCH
       // Later than any that has been forgotten.
-      const next: Epoch = { epoch: Math.max(epoch + 1, Date.now()), ...(spared !== undefined && { spared }) }
+      const next: Epoch = { epoch: Math.max(last.epoch + 1, Date.now()), ...sparing(spared, last) }
       const now = Date.now()
       const record: StoredRecord = {
         rev: String(next.epoch),
@@ -167,11 +168,18 @@ class CookieStore implements Store {
 
 interface Epoch {
   readonly epoch: number
-  /** The session that the last raise left alone. */
+  /** The session that the last raise left alone, if it was alive: of this epoch, or a later one. */
   readonly spared?: string
+  readonly sparedFrom: number
 }
 
-const NO_EPOCH: Epoch = { epoch: 0 }
+const NO_EPOCH: Epoch = { epoch: 0, sparedFrom: 0 }
+
+/** A session that an earlier raise has ended is not spared by one that it asks for itself, with a request that was on its way. */
+function sparing(spared: string | undefined, last: Epoch): Pick<Epoch, 'spared' | 'sparedFrom'> {
+  if (spared === undefined) return { sparedFrom: 0 }
+  return { spared, sparedFrom: last.spared === spared ? last.sparedFrom : last.epoch }
+}
 
 type Fields = [
   rev: string,

@@ -2,12 +2,15 @@
  * Runs a model in a process of its own, for `test/mutants.test.ts`: `tsx run.ts sessions memory 200` (and a seed) or `tsx run.ts generations 2000`. Prints
  * the promise that was broken, if one was. What else fails ends the process with an error.
  */
+import { memoryStore } from 'holdfast/stores/memory'
 import * as generations from './generations/judge.ts'
 import { RealServer } from './generations/real-server.ts'
 import { play as playGeneration } from './generations/simulation.ts'
 import { check } from './sessions/check.ts'
 import * as sessions from './sessions/judge.ts'
 import { modelStores } from './sessions/stores.ts'
+import { Traffic } from './traffic.ts'
+import { installVirtualTime } from './virtual-time.ts'
 
 const [model, ...rest] = process.argv.slice(2)
 const run =
@@ -34,13 +37,15 @@ async function runSessions(name: string, runs: number, seed: number): Promise<vo
 }
 
 async function runGenerations(runs: number): Promise<void> {
-  // The only waiting that is not for the store: a pause between two conflicts.
-  globalThis.setTimeout = setImmediate as unknown as typeof setTimeout
-  const settle = async () => {
-    for (let i = 0; i < 3; i++) await new Promise(setImmediate)
-  }
+  installVirtualTime()
+  const store = memoryStore()
+  const traffic = new Traffic()
   for (let seed = 1; seed <= runs; seed++) {
-    const { history } = await playGeneration(seed, (world) => new RealServer(world), settle)
+    const { history } = await playGeneration(
+      seed,
+      (world) => new RealServer(world, store, traffic),
+      () => traffic.settle(),
+    )
     generations.judge(history)
   }
 }

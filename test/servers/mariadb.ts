@@ -25,7 +25,9 @@ export async function startOwnMariadb({ bufferPool = '64M' } = {}): Promise<OwnS
     '--skip-test-db',
     '--auth-root-authentication-method=normal',
   ]
-  const made = spawnSync(find('mariadb-install-db'), install, { encoding: 'utf8' })
+  // Two that install at once must not take each other's temporary tables away.
+  const env = { ...process.env, TMPDIR: folder }
+  const made = spawnSync(find('mariadb-install-db'), install, { encoding: 'utf8', env })
   if (made.status !== 0) throw new Error(`mariadb-install-db: ${made.error ?? made.stderr + made.stdout}`)
   const port = await freePort()
   const root = `mysql://root@127.0.0.1:${port}/mysql`
@@ -38,6 +40,7 @@ export async function startOwnMariadb({ bufferPool = '64M' } = {}): Promise<OwnS
     '--bind-address=127.0.0.1',
     `--socket=${join(folder, 'socket')}`,
     `--pid-file=${join(folder, 'pid')}`,
+    `--tmpdir=${folder}`,
     '--innodb-flush-log-at-trx-commit=2',
     `--innodb-buffer-pool-size=${bufferPool}`,
     '--performance-schema=off',

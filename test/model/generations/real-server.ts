@@ -1,7 +1,8 @@
 import type { Session, Sessions, Store, StoredRecord } from 'holdfast'
 import { createSessions, HoldfastError, isTombstone } from 'holdfast'
-import { memoryStore } from 'holdfast/stores/memory'
 import { readToken, type Token } from '../tokens.ts'
+import type { Traffic } from '../traffic.ts'
+import { inVirtualTime, type Surroundings } from '../virtual-time.ts'
 import type { Answer, Circumstances, Deed, Opened, Server } from './server.ts'
 
 interface Data {
@@ -11,17 +12,29 @@ interface Data {
 const SECRET = 'q5vXx0Tn2yq8W1ZbJ4uR7sKd3fHgLmPc'
 const COOKIE = '__Host-id'
 
-/** The real code: one manager an instance, all on one store, whose clocks may differ and whose store may take its time. */
+/**
+ * The real code: one manager an instance, all on one store, whose clocks may differ and whose store may take its time. Needs
+ * `installVirtualTime`, and a timeline that settles when `traffic` does.
+ */
 export class RealServer implements Server {
   readonly #world: Circumstances
   readonly #store: TroubledStore
+  readonly #here: Surroundings
   readonly #instances: readonly Sessions<Data>[]
   /** What went wrong in the background. */
   #failure: { error: unknown } | undefined
 
-  constructor(world: Circumstances) {
+  constructor(world: Circumstances, store: Store, traffic: Traffic) {
     this.#world = world
-    this.#store = new TroubledStore(world)
+    const { clock, wait, random } = world
+    const timeline = {
+      get now() {
+        return clock()
+      },
+      wait,
+    }
+    this.#here = { timeline, random }
+    this.#store = new TroubledStore(world, store, traffic)
     this.#instances = world.skews.map((skew) => this.#instance(skew))
   }
 
@@ -56,7 +69,9 @@ export class RealServer implements Server {
   async open(cookie: string | undefined, instance: number): Promise<Opened> {
     if (this.#failure) throw this.#failure.error
     const sessions = this.#instances[instance]!
-    const session = await sessions.open(cookie === undefined ? undefined : `${COOKIE}=${cookie}`)
+    const session = await inVirtualTime(this.#here, () =>
+      sessions.open(cookie === undefined ? undefined : `${COOKIE}=${cookie}`),
+    )
     const { isNew, handle, userId, data } = session
     let failure = 0
     return {
@@ -68,12 +83,12 @@ export class RealServer implements Server {
       act: async (deed) => {
         try {
           if (deed.kind === 'write' && deed.fails) failure = 500
-          await carryOut(session, deed)
+          await inVirtualTime(this.#here, () => carryOut(session, deed))
         } catch (error) {
           failure = statusOf(error)
         }
       },
-      answer: () => answer(sessions, session, failure),
+      answer: () => inVirtualTime(this.#here, () => answer(sessions, session, failure)),
     }
   }
 }
@@ -130,24 +145,29 @@ function statusOf(error: unknown): number {
 /** A store that takes its time, serves copies that are not quite up to date, and forgets its last commits. */
 class TroubledStore {
   readonly #world: Circumstances
-  readonly #inner = memoryStore()
+  readonly #inner: Store
+  readonly #traffic: Traffic
   readonly #past = new Map<string, { at: number; record: StoredRecord | undefined }[]>()
 
-  constructor(world: Circumstances) {
+  constructor(world: Circumstances, inner: Store, traffic: Traffic) {
     this.#world = world
+    this.#inner = inner
+    this.#traffic = traffic
   }
 
-  async fallBehind(session: string): Promise<StoredRecord | undefined> {
-    const key = [...this.#past.keys()].find((one) => one.endsWith(session)) ?? ''
-    const past = this.#past.get(key)
-    const current = await this.#inner.load(key)
-    if (!past || !current || isTombstone(current)) return undefined
-    const left = past.filter(({ record }) => record!.rev !== current.rev)
-    const { record } = left.at(-1) ?? {}
-    if (!record) return undefined
-    this.#past.set(key, left)
-    await this.#inner.update(key, record, current.rev)
-    return record
+  fallBehind(session: string): Promise<StoredRecord | undefined> {
+    return this.#traffic.run(async () => {
+      const key = [...this.#past.keys()].find((one) => one.endsWith(session)) ?? ''
+      const past = this.#past.get(key)
+      const current = await this.#inner.load(key)
+      if (!past || !current || isTombstone(current)) return undefined
+      const left = past.filter(({ record }) => record!.rev !== current.rev)
+      const { record } = left.at(-1) ?? {}
+      if (!record) return undefined
+      this.#past.set(key, left)
+      await this.#inner.update(key, record, current.rev)
+      return record
+    })
   }
 
   /** As one instance sees it. */
@@ -161,6 +181,8 @@ class TroubledStore {
     return {
       name: inner.name,
       compareAndSet: true,
+      // What is slow here is not late: deadlines are another model's.
+      inProcess: true,
       load: (key, { fresh } = {}) =>
         this.#slowly(async () => (fresh ? undefined : this.#stale(key)) ?? (await inner.load(key))),
       create: (key, record) =>
@@ -202,7 +224,7 @@ class TroubledStore {
   async #slowly<T>(work: () => Promise<T>): Promise<T> {
     const { latency, random, wait } = this.#world
     if (latency > 0) await wait(random.between(0, latency))
-    const result = await work()
+    const result = await this.#traffic.run(work)
     if (latency > 0) await wait(random.between(0, latency))
     return result
   }

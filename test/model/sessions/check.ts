@@ -1,10 +1,10 @@
 import fc from 'fast-check'
+import { installVirtualTime } from '../virtual-time.ts'
 import { judge, Violation } from './judge.ts'
 import { play } from './play.ts'
 import { program } from './program.ts'
 import type { ModelStore } from './stores.ts'
 import { trace } from './trace.ts'
-import { installVirtualTime } from './virtual-time.ts'
 
 export interface Tally {
   programs: number

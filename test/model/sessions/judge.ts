@@ -53,7 +53,7 @@ class Judge {
       for (const failure of request.failures) this.#checkFailure(request, failure)
       this.#checkCookie(request)
       if (request.view) this.#checkView(request, request.view)
-      if (request.saved) this.#checkSaved(request)
+      if (request.saved && this.#traits.compares) this.#checkSaved(request)
       if (request.sentAt >= calmAt && request.status !== 200) {
         throw new Violation(`answered with ${request.status} although all is well`, request)
       }
@@ -261,8 +261,7 @@ class Judge {
       ({ weather, from, until }) => weather === 'down' && from <= headersAt && answeredAt < until,
     )
     if (isDown) throw new Violation('a cookie was set while the store was down', request)
-    const diedAt = token === undefined ? Number.POSITIVE_INFINITY : this.#deathOf(token)
-    if (deed.kind !== 'login' && diedAt < headersAt && answeredAt < diedAt + QUIET_TIME)
+    if (token && deed.kind !== 'login' && this.#isQuiet(token, headersAt, answeredAt))
       throw new Violation('a cookie was set for a token in its quiet time', request)
     const createdAt = this.#history.created.get(given.session)
     if (createdAt === undefined || createdAt > answeredAt)
@@ -275,6 +274,17 @@ class Judge {
     const isGivenAgain = answeredAt >= this.#firstMadeAt(given) + this.#history.policy.grace
     if (maker && deed.kind !== 'login' && !isGivenAgain)
       throw new Violation(`a token was sent by who did not make it (request ${maker.number} did)`, request)
+  }
+
+  /** Ended or retired a moment ago, and not before that. Of a session that had expired then, there may be nothing to tell it by. */
+  #isQuiet(token: Token, from: number, until: number): boolean {
+    const diedAt = this.#deathOf(token)
+    if (diedAt >= from || this.#mayBeExpired(token.session, diedAt)) return false
+    const possibly = [
+      ...this.#endings(token.session, false).map(({ begunAt }) => begunAt),
+      ...this.#retirements(token).map(({ actedAt }) => actedAt),
+    ]
+    return until < Math.min(...possibly) + QUIET_TIME
   }
 
   /** When the token may have been made, by somebody who perhaps never heard of it. */
@@ -443,13 +453,16 @@ class Judge {
   #isExplained(request: Request, token: Token, at: number): boolean {
     const { session } = token
     if (this.#mayBeEnded(session, at) || this.#mayBeExpired(session, at)) return true
-    return this.#requests.some(
-      (other) =>
-        other !== request &&
-        (other.deed.kind === 'login' || other.deed.kind === 'elevate') &&
-        other.actedAt <= at &&
-        isAbout(other, session) &&
-        !isHeldBy(token, other),
+    return this.#retirements(token).some((other) => other !== request && other.actedAt <= at)
+  }
+
+  /** The logins and step-ups that may have retired it. */
+  #retirements(token: Token): Request[] {
+    return this.#requests.filter(
+      (one) =>
+        (one.deed.kind === 'login' || one.deed.kind === 'elevate') &&
+        isAbout(one, token.session) &&
+        !isHeldBy(token, one),
     )
   }
 
@@ -492,8 +505,9 @@ function isAbout({ token, view, saved, handles }: Request, session: string): boo
 }
 
 /** Whether the token is that of this login or step-up, or a later one. */
-function isHeldBy(token: Token, { given }: Request): boolean {
+function isHeldBy(token: Token, { given, status }: Request): boolean {
   return (
+    status === 200 &&
     given !== undefined &&
     given !== 'clear' &&
     given.session === token.session &&

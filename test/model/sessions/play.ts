@@ -3,12 +3,12 @@ import { createSessions, HoldfastError, StoreUnavailableError } from 'holdfast'
 import { Random } from '../random.ts'
 import { Timeline } from '../timeline.ts'
 import { readToken } from '../tokens.ts'
+import { inVirtualTime } from '../virtual-time.ts'
 import type { Administration, Failure, History, Request, View } from './history.ts'
 import type { AdminStep, Deed, Program, RequestStep, Step, Way } from './program.ts'
 import { BROWSERS, mayWrite, PROCESSES } from './program.ts'
 import type { ModelStore } from './stores.ts'
 import { Climate, Life } from './troubled-store.ts'
-import { inVirtualTime } from './virtual-time.ts'
 
 interface Data {
   keys?: Record<string, 1>
@@ -81,7 +81,7 @@ class Game {
     this.#program = program
     this.#store = store
     const created = new Map<string, number>()
-    this.#timeline = new Timeline(() => this.#climate.settle())
+    this.#timeline = new Timeline(() => this.#climate.traffic.settle())
     this.#climate = new Climate(this.#timeline, (key) => {
       const session = key.slice(key.lastIndexOf(':') + 1)
       if (!created.has(session)) created.set(session, this.#timeline.now)
@@ -404,6 +404,8 @@ class Handling {
       } catch (error) {
         if (!(error instanceof StoreUnavailableError) || left <= 1) throw error
         this.#failed(error)
+        // Until a breaker lets somebody try again.
+        await this.#timeline.wait(300)
       }
     }
   }

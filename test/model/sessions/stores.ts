@@ -25,8 +25,11 @@ export interface Traits {
 /** A store that stands ready for any number of runs, one after the other. */
 export interface ModelStore {
   readonly traits: Traits
-  /** As a process opens it. `isFirst`: nobody has been killed there yet. */
-  open(process: number, isFirst: boolean, disturb: Disturb): Store
+  /**
+   * As a process opens it. `isFirst`: nobody has been killed there yet. `cacheTimeout`: how long a layered store waits for its cache, in
+   * milliseconds; on a busy machine, in real time, the default is soon over.
+   */
+  open(process: number, isFirst: boolean, disturb: Disturb, cacheTimeout?: number): Store
   /** Forgets what the last run left, where that would add up. */
   tidy(): Promise<void>
   close(): Promise<void>
@@ -47,8 +50,12 @@ export const modelStores: Record<string, () => Promise<ModelStore>> = {
       const databases = leavesOf(() => sqliteStore(join(folder, 'sessions.db')))
       return {
         traits: LAYERED,
-        open: (process, _, disturb) =>
-          layeredStore({ cache: disturb(cache, 'cache'), database: disturb(leafOf(databases, process)) }),
+        open: (process, _, disturb, cacheTimeout = 100) =>
+          layeredStore({
+            cache: disturb(cache, 'cache'),
+            database: disturb(leafOf(databases, process)),
+            cacheTimeout,
+          }),
         tidy: () => sweepAll(cache, databases[0]!),
         close: () => closeAll(databases),
       }
@@ -90,10 +97,11 @@ export const modelStores: Record<string, () => Promise<ModelStore>> = {
     const databases = leavesOf(() => openStore(postgres.url))
     return {
       traits: LAYERED,
-      open: (process, _, disturb) =>
+      open: (process, _, disturb, cacheTimeout = 100) =>
         layeredStore({
           cache: disturb(leafOf(caches, process), 'cache'),
           database: disturb(leafOf(databases, process)),
+          cacheTimeout,
         }),
       tidy: () => sweepAll(databases[0]!),
       async close() {

@@ -1,8 +1,9 @@
 import type { SessionIndex, Store } from 'holdfast'
 import type { Random } from '../random.ts'
 import type { Timeline } from '../timeline.ts'
+import { Traffic } from '../traffic.ts'
+import { dice } from '../virtual-time.ts'
 import type { Weather } from './program.ts'
-import { dice, inRealTime } from './virtual-time.ts'
 
 /** One life of a process. */
 export class Life {
@@ -23,11 +24,10 @@ type Fate = 'done' | 'refused' | 'lost' | 'late' | 'dropped'
 export class Climate {
   /** Operations that a store was asked for. */
   operations = 0
+  readonly traffic = new Traffic()
   readonly #timeline: Timeline
   #weather: Weather = 'calm'
   readonly #changes: (() => void)[] = []
-  #underWay = 0
-  #idle: (() => void) | undefined
   /** Called with each session key that has been created. */
   readonly #created: (key: string) => void
 
@@ -43,14 +43,6 @@ export class Climate {
   change(weather: Weather): void {
     this.#weather = weather
     for (const resume of this.#changes.splice(0)) resume()
-  }
-
-  /** Until no store is at work. Not all of what happens then takes virtual time. */
-  async settle(): Promise<void> {
-    do {
-      if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
-      for (let i = 0; i < 2; i++) await new Promise(setImmediate)
-    } while (this.#underWay > 0)
   }
 
   disturb(life: Life, store: Store, part?: 'cache'): Store {
@@ -95,7 +87,7 @@ export class Climate {
     if (fate === 'late') await wait(300, 20_000)
     // What a process had not sent when it was killed is not done; what it had sent is.
     if (life.isOver) return never()
-    const result = await this.#inRealTime(work)
+    const result = await this.traffic.run(work)
     if (fate === 'lost') return never()
     await wait(0, isSlow ? 180 : 3)
     return life.isOver ? never() : result
@@ -119,18 +111,6 @@ export class Climate {
         return 'refused'
       case 'without cache':
         return part === 'cache' ? random.pick(['refused', 'dropped', 'lost'] as const) : 'done'
-    }
-  }
-
-  async #inRealTime<T>(work: () => Promise<T>): Promise<T> {
-    this.#underWay++
-    try {
-      return await inRealTime(work)
-    } finally {
-      if (--this.#underWay === 0) {
-        this.#idle?.()
-        this.#idle = undefined
-      }
     }
   }
 }

@@ -1,10 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Random } from '../random.ts'
-import type { Timeline } from '../timeline.ts'
+import type { Random } from './random.ts'
+import type { Timeline } from './timeline.ts'
 
 /** Where time is virtual, and chance can be had again. */
 export interface Surroundings {
-  readonly timeline: Timeline
+  readonly timeline: Pick<Timeline, 'now' | 'wait'>
   readonly random: Random
 }
 
