@@ -39,7 +39,7 @@ export function readCookies(header: string, name: string, limit: number): string
 
 function startsPair(header: string, at: number): boolean {
   let before = at - 1
-  while (before >= 0 && isBlank(header.charCodeAt(before))) before--
+  while (isBlank(header.charCodeAt(before))) before--
   return before < 0 || header[before] === ';'
 }
 

@@ -28,7 +28,7 @@ export interface TokenSigner {
 }
 
 const VERSION = 1
-const SHAPE = /^[A-Za-z0-9_-]{64}$/
+const BASE64URL = /^[A-Za-z0-9_-]+$/
 const ID = 4
 const GENERATION = 36
 const TAG = 40
@@ -96,7 +96,7 @@ function remembering(verify: TokenSigner['verify']): TokenSigner['verify'] {
     if (text.length !== TOKEN_LENGTH) return undefined
     const known = recent.get(text)
     if (known) return known
-    if (!SHAPE.test(text)) return undefined
+    if (!BASE64URL.test(text)) return undefined
     // A part of the Cookie header keeps all of it in memory; this is a copy.
     const copy = Buffer.from(text, 'latin1').toString('latin1')
     const token = older.get(copy) ?? verify(copy)

@@ -122,6 +122,9 @@ describe('a store that is gone', () => {
     await wait(0)
     expect(asked).toHaveLength(1)
     expect([probe.end, second.end]).toEqual([undefined, notAsked])
+    await wait(300)
+    ask()
+    expect(asked).toHaveLength(1)
   })
 
   it('rests again after a probe that got an error or no answer', async () => {

@@ -1,6 +1,8 @@
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { checkSize, defaultCodec as codec } from '../src/codec.ts'
+import { DataError } from '../src/errors.ts'
 
 const storable = fc.letrec((tie) => ({
   value: fc.oneof(
@@ -89,6 +91,16 @@ describe('data', () => {
     ['an invalid date', { when: new Date(Number.NaN) }, 'data.when is an invalid Date'],
     ['a value under a symbol', { a: { [Symbol('s')]: 1 } }, 'data.a[Symbol(s)] is a value under a symbol'],
     ['a function in a map', { m: new Map([['k', () => 1]]) }, 'data.m.get(k) is a function'],
+    ['a function as a key of a map', { m: new Map([[() => 1, 1]]) }, 'data.m.keys() is a function'],
+    ['what is bad after what is good', { a: [new Date(0), {}, [1n], () => 1] }, 'data.a[3] is a function'],
+    ['an instance of a nameless class', { a: new (class {})() }, 'data.a is an instance of a class'],
+    ['an instance with a bad part', { a: new Cart(), b: () => 1 }, 'data.a is an instance of Cart'],
+    [
+      'bytes under a symbol',
+      { [Symbol('s')]: new Uint8Array(1) },
+      'data[Symbol(s)] is a value under a symbol',
+    ],
+    ['a key with $ and digits', { $a_1: { '1a': () => 1 } }, 'data.$a_1["1a"] is a function'],
     ['an instance in a set', { s: new Set([new Cart()]) }, 'data.s.values() is an instance of Cart'],
     ['a key that is no name', { 'my key': { 'x-y': () => 1 } }, 'data["my key"]["x-y"] is a function'],
   ]
@@ -98,6 +110,47 @@ describe('data', () => {
 
   it('refuses what is nested deeper than 100 levels', () => {
     expect(() => codec.encode({ deep })).toThrow(/nested deeper than 100 levels/)
+    const wrappers = [
+      (inner: unknown) => [inner],
+      (n: unknown) => ({ n }),
+      (n: unknown) => new Map([['n', n]]),
+    ]
+    for (const wrap of wrappers) {
+      const nested = (levels: number) => {
+        let value: unknown = wrap(1)
+        for (let n = 1; n < levels; n++) value = wrap(value)
+        return { value }
+      }
+      expect(codec.decode(codec.encode(nested(100)))).toEqual(nested(100))
+      expect(() => codec.encode(nested(101))).toThrow(/^data\.value.* is nested deeper than 100 levels/)
+    }
+  })
+
+  it('may be held in two places', () => {
+    const shared = { a: 1 }
+    expect(codec.encode({ one: shared, other: [shared] })).toBe('{"one":{"a":1},"other":[{"a":1}]}')
+    const rich = { one: shared, other: [shared], at: new Date(0) }
+    expect(codec.decode(codec.encode(rich))).toEqual(rich)
+    expect(() => codec.encode({ ...rich, bad: () => 1 })).toThrow('data.bad is a function')
+  })
+
+  it('may be an object without a prototype, or of another realm', () => {
+    const bare = Object.assign(Object.create(null), { a: 1 })
+    const foreign = runInNewContext('({ list: [1], object: { a: 1 } })') as object
+    expect(codec.encode({ bare, foreign })).toBe('{"bare":{"a":1},"foreign":{"list":[1],"object":{"a":1}}}')
+  })
+
+  it('may have undefined and holes in its lists, Maps and Sets', () => {
+    const holes = [1, undefined, 2]
+    const odd = { holes, map: new Map([[undefined, undefined]]), set: new Set([undefined]) }
+    expect(codec.decode(codec.encode(odd))).toEqual(odd)
+  })
+
+  it('that is stored but no object is refused', () => {
+    for (const text of ['["text"]', '[null]', '[7]', '-1']) {
+      expect(() => codec.decode(text)).toThrow(DataError)
+      expect(() => codec.decode(text)).toThrow('the stored data is not an object')
+    }
   })
 
   it('refuses a stored __proto__ key, however it is spelled', () => {
@@ -119,5 +172,34 @@ describe('data', () => {
       /^data takes 20\d\d bytes, over the limit of 1000 \(maxBytes\); data\.list alone/,
     )
     checkSize(codec.encode(big), big, 3_000)
+  })
+
+  it('is measured in bytes, to the last one', () => {
+    const fits = { text: 'x'.repeat(88) } // 99 bytes
+    const text = codec.encode(fits)
+    checkSize(text, fits, 99)
+    expect(() => checkSize(text, fits, 98)).toThrow(/^data takes 99 bytes, over the limit of 98/)
+    const umlauts = { text: 'ü'.repeat(44) }
+    checkSize(codec.encode(umlauts), umlauts, 99)
+    expect(() => checkSize(codec.encode(umlauts), umlauts, 98)).toThrow(/^data takes 99 bytes/)
+    const wide = { text: '€'.repeat(40) } // 51 characters, 131 bytes
+    expect(() => checkSize(codec.encode(wide), wide, 130)).toThrow(/^data takes 131 bytes/)
+  })
+
+  it('over the limit names what takes most of it, be it a Map, a Set or a bigint', () => {
+    const long = 'x'.repeat(50)
+    const blamed = (data: object) => {
+      try {
+        checkSize(codec.encode(data), data, 10)
+      } catch (error) {
+        return /data\.(\w*) alone takes about (\d+)\. Keep large things elsewhere/
+          .exec((error as Error).message)
+          ?.slice(1)
+      }
+    }
+    expect(blamed({ a: 'xxx', m: new Map([[long, 1]]), z: 'xx' })).toEqual(['m', '58'])
+    expect(blamed({ a: 'xxx', s: new Set([long]), z: 'xx' })).toEqual(['s', '54'])
+    expect(blamed({ a: 'xxx', n: 10n ** 50n, z: 'xx' })).toEqual(['n', '53'])
+    expect(blamed({ a: undefined, text: long })).toEqual(['text', '52'])
   })
 })

@@ -16,6 +16,11 @@ describe('the Cookie header', () => {
     expect(read('__Host-id=a; x=1; __Host-id=b;__Host-id=')).toEqual(['a', 'b', ''])
   })
 
+  it('gives no more than were asked for', () => {
+    expect(read('__Host-id=a; __Host-id=b; __Host-id=c', 2)).toEqual(['a', 'b'])
+    expect(read('__Host-id=a', 0)).toEqual([])
+  })
+
   it('is not fooled by nameless cookies, odd white space and what looks like another pair', () => {
     for (const header of [
       '=__Host-id=x',
@@ -83,5 +88,10 @@ describe('Set-Cookie', () => {
     expect(setCookie({ name: 'n', value: 'v', attributes })).toBe(
       'n=v; Path=/a; Domain=example.org; Max-Age=60; HttpOnly; Secure; SameSite=None; Partitioned',
     )
+  })
+
+  it('writes no other', () => {
+    const attributes = { path: '/', secure: false, httpOnly: true, sameSite: 'Lax' } as const
+    expect(setCookie({ name: 'n', value: 'v', attributes })).toBe('n=v; Path=/; HttpOnly; SameSite=Lax')
   })
 })

@@ -99,6 +99,12 @@ describe('the timer', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it('has nothing done at a tick at which nobody is late', () => {
+    deadline(500, () => {})
+    vi.advanceTimersToNextTimer()
+    expect(vi.getTimerCount()).toBe(1)
+  })
+
   it('starts again for who comes later', () => {
     deadline(0, () => {})
     vi.advanceTimersByTime(500)

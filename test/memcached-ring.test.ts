@@ -50,6 +50,16 @@ describe('the ring', () => {
     expect(ringOf(VECTORS['of eight servers with weights'].servers)('VDEAAAAA')).toBe(2)
   })
 
+  it('is one server where there is one', () => {
+    expect(keys(100, 'k').map(ringOf(['a']))).toEqual(Array(100).fill(0))
+  })
+
+  it('gives a key that falls on a point to the server of the point', () => {
+    // The points of a server are the hashes of its name and a number, and so these keys are points.
+    const indexOf = ringOf(['a', 'b', 'c'])
+    for (const key of keys(40, 'b-')) expect(indexOf(key)).toBe(1)
+  })
+
   it('gives each server about its weight', () => {
     const indexOf = ringOf(['a 1', 'b 2', 'c 1', 'd 4'])
     const counts = [0, 0, 0, 0]

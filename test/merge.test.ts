@@ -205,11 +205,19 @@ describe('without rules', () => {
     })
     expect(merged({ n: 0 }, { n: 0 }, { n: -0 }).n).toBe(-0)
     expect(equal({ l: [0] }, { l: [-0] })).toBe(false)
+    expect(equal({ l: [] }, { l: [-0] })).toBe(false)
     expect(equal({ n: 1 }, { n: '1' })).toBe(false)
     expect(equal({ n: 1 }, { n: 1n })).toBe(false)
     expect(overwritten({ n: 0 }, { n: Number.NaN }, { n: Number.NaN })).toEqual([])
     expect(overwritten({ n: 0 }, { n: 1 }, { n: 1n })).toEqual(['n'])
     expect(merged({ d: new Date(1) }, { d: new Date(1) }, { d: new Date(2) })).toEqual({ d: new Date(2) })
+  })
+
+  test('what came of it can be changed as any object', () => {
+    const value = merged({ a: 1, b: 1 }, { a: 2, b: 1 }, { a: 1, b: 3 })
+    value.a = 4
+    delete value.b
+    expect(value).toEqual({ a: 4 })
   })
 
   test('undefined as a value means that the key is absent', () => {
@@ -245,6 +253,7 @@ describe('rules', () => {
     expect(merged({ n: 5 }, {}, {}, { n: 'sum' })).toEqual({})
     expect(merged({ n: 5 }, {}, { n: 7 }, { n: 'sum' })).toEqual({ n: 2 })
     expect(merged({ n: 5n }, { n: 7n }, {}, { n: 'sum' })).toEqual({ n: 2n })
+    expect(merged({ n: 5n }, {}, { n: 7n }, { n: 'sum' })).toEqual({ n: 2n })
     expect(merged({ cart: { tea: 5, rice: 1 } }, {}, { cart: { tea: 7, rice: 1 } }, { cart: 'sum' })).toEqual(
       {
         cart: { tea: 2 },
@@ -259,6 +268,7 @@ describe('rules', () => {
       overwritten: ['a'],
     })
     expect(overwritten({ a: 1 }, { a: 2 }, { a: 2n }, rules)).toEqual(['a'])
+    expect(overwritten({ a: 1 }, { a: 2n }, { a: 2 }, rules)).toEqual(['a'])
     expect(merged({ a: 1 }, { a: null }, { a: 3 }, rules)).toEqual({ a: null })
     expect(merged({ l: [1] }, { l: [1, 2] }, { l: [1, 3] }, rules)).toEqual({ l: [1, 3, 2] })
     expect(merged({}, { s: new Set([1, 2]) }, { s: new Set([1]) }, rules)).toEqual({ s: new Set([1, 2]) })
@@ -360,7 +370,13 @@ describe('rules', () => {
       [undefined, undefined],
     ]) {
       expect(attempt(mine, theirs)).toThrow(MergeRejectedError)
-      expect(attempt(mine, theirs)).toThrow(expect.objectContaining({ path: 'order.coupon' }))
+      expect(attempt(mine, theirs)).toThrow(
+        expect.objectContaining({
+          name: 'MergeRejectedError',
+          path: 'order.coupon',
+          message: expect.stringMatching(/^'order\.coupon' was changed by another request meanwhile/),
+        }),
+      )
     }
     expect(attempt({ code: 2 }, { code: 1 })().value).toEqual(at({ code: 2 }))
     expect(attempt({ code: 1 }, undefined)().value).toEqual({ order: {} })
@@ -409,7 +425,9 @@ describe('rules', () => {
   })
 
   test('unknown rules, malformed and contradictory paths are refused by name', () => {
-    expect(() => compileRules({ visits: 'summ' as 'sum' })).toThrow(/'summ' for 'visits'/)
+    expect(() => compileRules({ visits: 'summ' as 'sum' })).toThrow(
+      "merge: 'summ' for 'visits' is no rule: use sum, union, max, atomic, reject or a function",
+    )
     expect(() => compileRules({ visits: undefined as unknown as 'sum' })).toThrow(/'undefined' for 'visits'/)
     expect(() => compileRules({ visits: 'toString' as 'sum' })).toThrow(/'toString' for 'visits'/)
     for (const path of ['', '.', '.a', 'a.', 'a..b', '*.a', 'a.*']) {
@@ -829,6 +847,30 @@ describe('graft', () => {
     const target = { log: [a, b] }
     graft(target, { log: [{ id: 'b', n: 1 }] })
     expect([target.log, a, b]).toEqual([[{ id: 'b', n: 1 }], { id: 'a' }, { id: 'b' }])
+  })
+
+  test('an item that took the place of a removed one keeps its identity, whatever came after it', () => {
+    const [a, b] = [{ id: 'a' }, { id: 'b' }]
+    const target = { log: [a, b] }
+    graft(target, { log: [{ id: 'b' }, { id: 'c' }] })
+    expect([target.log, a]).toEqual([[{ id: 'b' }, { id: 'c' }], { id: 'a' }])
+    expect(target.log[0]).toBe(b)
+  })
+
+  test('what came from others is ours from then on, and keeps its identity', () => {
+    const target: Data = {}
+    const own = collect(target)
+    graftOwn(target, { cart: { tea: 1 } }, own)
+    const { cart } = target
+    graftOwn(target, { cart: { tea: 2 } }, own)
+    expect(target.cart).toBe(cart)
+    expect(cart).toEqual({ tea: 2 })
+  })
+
+  test('what is held in many places is looked at once', () => {
+    let data: object = {}
+    for (let n = 0; n < 60; n++) data = { a: data, b: data }
+    expect(collect(data).size).toBe(61)
   })
 
   test('of two items that look the same the unchanged one stays where it is', () => {

@@ -58,6 +58,16 @@ describe('options', () => {
       { lifetime: { rolling: true } },
       /^lifetime\.rolling: there is no such option/,
     ],
+    ['an unknown option, and says which there are', { cookie: { size: 1 } }, /There are: name, \w+, \w+/],
+    ['text in place of options', { cookie: 'id' }, /^cookie: takes an object of options, not id/],
+    [
+      'a list in place of options',
+      { lifetime: { anonymous: ['1h'] } },
+      /^lifetime\.anonymous: takes an object of options, not 1h/,
+    ],
+    ['text in place of a boolean', { saveOnError: 'yes' }, /^saveOnError: "yes" must be a boolean/],
+    ['a function in place of a boolean', { seal: () => 1 }, /^seal: \(\) => 1 must be a boolean/],
+    ['a number in place of a function', { describe: 7 }, /^describe: 7 must be a function/],
     ['an unknown preset', { lifetime: 'aal4' }, /^lifetime: there is no preset "aal4"/],
     ['a short secret', { secret: 'short' }, /^secret: 5 bytes are too few/],
     ['a secret of one letter', { secret: 'a'.repeat(40) }, /^secret: this one can be guessed/],
@@ -102,6 +112,12 @@ describe('options', () => {
   ]
   it.each(refused)('refuse %s, by name', (_what, options, message) => {
     expect(() => resolve(options)).toThrow(message)
+  })
+
+  it.each([null, 'secret', [1]])('must be an object, not %j', (given) => {
+    expect(() => resolveOptions(given as never)).toThrow(
+      new OptionsError(`createSessions: takes an object of options, not ${given}`),
+    )
   })
 
   it('need a secret in production, and make one elsewhere with a warning', () => {

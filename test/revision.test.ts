@@ -54,4 +54,8 @@ describe('whether one follows another', () => {
     expect(others.map((later) => follows(later, mine))).toEqual([false, false, true])
     expect(follows('7', all[6]!)).toBe(false)
   })
+
+  it('is never told of an earlier one, whatever characters it has', () => {
+    expect(follows('5aaaabbbbccccdddd', '7cccc')).toBe(false)
+  })
 })

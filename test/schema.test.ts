@@ -4,6 +4,7 @@ import { memoryStore } from 'holdfast/stores/memory'
 import * as v from 'valibot'
 import { describe, expect, expectTypeOf, it, vi } from 'vitest'
 import { z } from 'zod'
+import { type SchemaResult, type StandardSchema, validate } from '../src/schema.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 
 const schemas = {
@@ -137,6 +138,31 @@ it('an asynchronous schema works as well', async () => {
   const jar = browser(sessions)
   await jar.visit((session) => void (session.data.n = 9))
   await expect(jar.visit((session) => void (session.data.n = 10))).rejects.toThrow(/too many/)
+})
+
+describe('any Standard Schema', () => {
+  const schemaOf = (result: SchemaResult<object>): StandardSchema<object> => ({
+    '~standard': { version: 1, vendor: 'own', validate: () => result },
+  })
+
+  it('names each path that does not fit, be its steps keys or objects that hold one', async () => {
+    const issues = [
+      { message: 'is missing', path: ['cart', { key: 'tea' }, 0] },
+      { message: 'is odd', path: undefined },
+      { message: 'is late', path: [Symbol('s')] },
+    ]
+    await expect(validate(schemaOf({ issues }), {})).rejects.toThrow(
+      new SchemaError(
+        'data does not fit its schema: data.cart.tea.0: is missing; data: is odd; data.Symbol(s): is late',
+      ),
+    )
+  })
+
+  it.each(['text', null, undefined, 7])('must give an object, not %s', async (value) => {
+    await expect(validate(schemaOf({ value: value as never }), {})).rejects.toThrow(
+      new SchemaError(`the schema of data must give an object, but gave ${value}`),
+    )
+  })
 })
 
 it('a schema that has no output for {} says so at the first session', async () => {

@@ -16,6 +16,15 @@ describe('a sealed text', () => {
     expect(() => seal.open(sealed, 'bob')).toThrow(/changed, or belongs to another session/)
   })
 
+  it('may be empty', () => {
+    expect(seal.open(seal.seal('', 'ann'), 'ann')).toBe('')
+  })
+
+  it('of an earlier build is opened by this one', () => {
+    const sealed = 's1.6UeJ.vTd0gsCbpW0LHEhAR01WKun1mwt1n8V51-0v2bPCMQmEWRo3'
+    expect(seal.open(sealed, 'ann')).toBe('text, ü')
+  })
+
   it('is never the same twice', () => {
     expect(new Set(Array.from({ length: 1_000 }, () => seal.seal('x', 'ann'))).size).toBe(1_000)
   })
@@ -26,8 +35,17 @@ describe('a sealed text', () => {
       const changed = sealed.slice(0, at) + (sealed[at] === 'A' ? 'B' : 'A') + sealed.slice(at + 1)
       expect(() => seal.open(changed, 'ann')).toThrow()
     }
-    for (const other of ['', 's1', 's1.x', sealed.slice(0, 20), '{"v":1}\n{}'])
-      expect(() => seal.open(other, 'ann')).toThrow()
+    for (const other of ['', 's1', 's1.x', sealed.replace('s1', 's2'), '{"v":1}\n{}'])
+      expect(() => seal.open(other, 'ann')).toThrow(/not sealed with any of the secrets/)
+    const key = sealed.slice(0, 's1.xxxx.'.length)
+    for (const other of [key, key.slice(0, -1), sealed.slice(0, key.length + 37)])
+      expect(() => seal.open(other, 'ann')).toThrow(/the sealed record is truncated/)
+    expect(() => seal.open(sealed.slice(0, key.length + 38), 'ann')).toThrow(
+      expect.objectContaining({
+        message: 'the sealed record was changed, or belongs to another session',
+        cause: expect.any(Error),
+      }),
+    )
   })
 
   it('is sealed by the newest secret and opened by all', () => {

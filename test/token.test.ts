@@ -44,6 +44,38 @@ describe('a token', () => {
     }
   })
 
+  it('is remembered with some thousands of the others, and forgotten after more', () => {
+    const remembering = tokenSigner([secret('a')], 'id')
+    const text = remembering.sign({ id: newId(), generation: 1 })
+    const seeOthers = (count: number) => {
+      for (let n = 0; n < count; n++) remembering.verify(remembering.sign({ id: newId(), generation: 1 }))
+    }
+    const first = remembering.verify(text)
+    for (let n = 0; n < 5_000; n++) remembering.verify(text.slice(0, 54) + String(n).padStart(10, 'x')) // forged
+    expect(remembering.verify(text)).toBe(first)
+    seeOthers(2_047)
+    expect(remembering.verify(text)).toBe(first)
+    seeOthers(2_048)
+    expect(remembering.verify(text)).toBe(first)
+    seeOthers(2 * 2_048)
+    expect(remembering.verify(text)).not.toBe(first)
+    expect(remembering.verify(text)).toEqual(first)
+  })
+
+  it('that was signed by an earlier build is verified by this one', () => {
+    const text = 'AS7xAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEsl6fDvkObVgrIv-TtCnOhrs8y'
+    expect(signer.verify(text)).toMatchObject({ id: 'A'.repeat(32), generation: 300 })
+    expect(signer.sign({ id: 'A'.repeat(32), generation: 300 })).toBe(text)
+  })
+
+  it('has no room for more than 16777215 rotations', () => {
+    const id = newId()
+    expect(() => signer.sign({ id, generation: 2 ** 24 })).toThrow(
+      /^generation 16777216: a session has at most 16777215/,
+    )
+    expect(signer.verify(signer.sign({ id, generation: 2 ** 24 - 1 }))).toMatchObject({ id })
+  })
+
   it('has one spelling only', () => {
     const text = signer.sign({ id: newId(), generation: 3 })
     for (const other of [
