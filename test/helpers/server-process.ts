@@ -6,8 +6,8 @@ import { servers } from '../frameworks/servers.ts'
 import { SECRET } from './browser.ts'
 
 const store = openStore(process.argv[2]!)
-// On a busy machine 200 requests to one session may take longer than an application would let them.
-const deadlines = { request: '30s' }
+// On a busy machine requests, and 200 of them to one session, may take longer than an application would let them.
+const deadlines = { load: '10s', write: '10s', request: '30s' }
 const sessions = createSessions<Data>({ secret: SECRET, store, merge: { visits: 'sum' }, deadlines })
 const { url } = await servers['express 5']!(sessions)
 process.send!(url)
