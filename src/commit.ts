@@ -137,13 +137,13 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     const carried = vault.carry && (await carry(visit, kept, expires, visit.id!))
     visit.unresolved = { rev: kept.rev, sent, record, operations, done: change?.done }
     const isCreated = await vault.create(handle, kept, expires, durability(operations))
-    visit.unresolved = undefined
     if (!isCreated) {
       if (await hasLanded(visit)) return false
       visit.id = newId()
       visit.handle = keyOf(visit.id)
       return false
     }
+    visit.unresolved = undefined
     change?.done()
     visit.carried = carried
     committed(visit, kept, sent, operations)
@@ -346,10 +346,9 @@ export function createCommitter(core: Core, opener: Opener): Committer {
     if (found !== undefined && found !== 'destroyed') takeOverLost(visit, found)
   }
 
-  /** Whether the id is taken by a create of this visit's own whose answer was lost. */
+  /** Whether the id is taken by this visit itself: by a create whose answer was lost, or that the driver has sent twice. */
   async function hasLanded(visit: Visit): Promise<boolean> {
-    visit.unresolved = visit.lost[0]
-    if (visit.unresolved) await resolve(visit)
+    await resolve(visit)
     return visit.standing === 'live'
   }
 

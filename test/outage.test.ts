@@ -374,6 +374,22 @@ describe('a write that a driver sends again, since the connection broke before i
     }
   })
 
+  it('begins one session, not two', async () => {
+    const memory = memoryStore()
+    const { create } = memory
+    memory.create = async (...args) => {
+      await create.apply(memory, args)
+      return create.apply(memory, args)
+    }
+    start({ store: memory })
+    const session = await sessions.open(undefined)
+    session.data.visits = 1
+    await session.login('ann')
+    const { cookie } = await sessions.commit(session)
+    expect(await count(`${cookie!.name}=${cookie!.value}`)).toBe(1)
+    expect(await sessions.list('ann')).toHaveLength(1)
+  })
+
   it('is done once, and what others made of it meanwhile stays', async () => {
     startRepeating(async () => {
       const elsewhere = createSessions<Data>({ secret: SECRET, store: faulty(memory) })
