@@ -6,7 +6,6 @@ import { apply } from './operations.ts'
 import { newRecord } from './record.ts'
 import { validate } from './schema.ts'
 import type { Settings } from './settings.ts'
-import type { Store } from './store.ts'
 import type { TokenSigner } from './token.ts'
 import { keyOf, newId } from './token.ts'
 import type { Vault } from './vault.ts'
@@ -17,8 +16,6 @@ import type { Work } from './work.ts'
 /** What the parts of a manager share. */
 export interface Core {
   readonly settings: Settings
-  /** Behind its deadlines. */
-  readonly store: Store
   readonly vault: Vault
   readonly signer: TokenSigner
   readonly events: Events

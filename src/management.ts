@@ -72,7 +72,7 @@ const SHORTEST_REST = 10
 /** Node fires a timer of more than this at once. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
-export function createManagement({ settings, store, vault, events, work }: Core): Management {
+export function createManagement({ settings, vault, events, work }: Core): Management {
   const { clock, lifetime } = settings
 
   function isLive({ record, lastSeen }: Kept): boolean {
@@ -208,13 +208,13 @@ export function createManagement({ settings, store, vault, events, work }: Core)
    * to themselves for at least half of the time. `ref`: whether the process stays alive for it.
    */
   async function sweepAll(ref: boolean): Promise<number> {
-    if (!store.sweep) return 0
+    if (!vault.sweep) return 0
     const { signal } = stopping
     let count = 0
     try {
       for (;;) {
         const start = performance.now()
-        const removed = await store.sweep(clock() - CLOCK_SKEW, SWEEP_BATCH)
+        const removed = await vault.sweep(clock() - CLOCK_SKEW, SWEEP_BATCH)
         count += removed
         if (removed < SWEEP_BATCH) return count
         const rest = Math.max(performance.now() - start, SHORTEST_REST)
@@ -238,7 +238,7 @@ export function createManagement({ settings, store, vault, events, work }: Core)
         wait,
       ).unref()
     }
-    if (store.sweep && sweepEvery !== false) schedule(sweepEvery)
+    if (vault.sweep && sweepEvery !== false) schedule(sweepEvery)
     return () => {
       stopping.abort()
       clearTimeout(timer)

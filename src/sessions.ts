@@ -135,7 +135,6 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   const work = createWork(name, events)
   const core: Core = {
     settings,
-    store,
     vault,
     signer: tokenSigner(secrets, name),
     events,

@@ -66,6 +66,8 @@ export interface Vault {
     options?: { except?: string },
   ): Promise<number>
   scan(cursor: string | undefined, limit: number): Promise<KeptPage>
+  /** Present where the server does not expire by itself. How many it removed. */
+  readonly sweep?: (now: number, limit: number) => Promise<number>
 }
 
 /** The sealed text of a session that travels with the client. It belongs to one token, so that none is combined with another's. */
@@ -151,6 +153,10 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
     return { text: cookieSeal.seal(text, boundToToken(handle, generation)), generation }
   }
 
+  function sweep(now: number, limit: number): Promise<number> {
+    return attempt('sweep', () => store.sweep!(now, limit))
+  }
+
   function failure(operation: string, cause: unknown, writes = false): StoreUnavailableError {
     return new StoreUnavailableError(`${operation} failed in the ${store.name} store`, {
       cause,
@@ -179,6 +185,7 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
 
   return {
     ...(store.carry && { carry }),
+    ...(store.sweep && { sweep }),
     async load(handle, { fresh, carried } = {}) {
       const options = loadOptions(handle, fresh, carried)
       let found: Awaited<ReturnType<Store['load']>>

@@ -254,13 +254,14 @@ describe('sweeping', () => {
     sessions.on('error', failed)
     sessions.on('swept', swept)
     await vi.waitFor(() => expect(sweep.mock.calls.length).toBeGreaterThan(4))
-    expect(failed).toHaveBeenCalledExactlyOnceWith({ operation: 'sweep', error: new Error('disk full') })
+    const error = expect.objectContaining({ status: 503, cause: new Error('disk full') })
+    expect(failed).toHaveBeenCalledExactlyOnceWith({ operation: 'sweep', error })
     expect(swept.mock.calls).toEqual([[{ count: 200 }], [{ count: 3 }]])
   })
 
   it('by hand that fails is the caller’s error', async () => {
     const { sessions } = sweeping(() => Promise.reject(new Error('disk full')))
-    await expect(sessions.sweep()).rejects.toThrow('disk full')
+    await expect(sessions.sweep()).rejects.toMatchObject({ status: 503, cause: new Error('disk full') })
   })
 
   /** How long each manager waits before its first sweep. */
