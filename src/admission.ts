@@ -2,6 +2,8 @@ import type { SessionRecord } from './record.ts'
 
 /** How long a retired generation and a destroyed session are met with silence: longer than clocks differ and proxies hold requests back. */
 export const QUIET_TIME = 5 * 60_000
+/** Clocks of instances may differ by this much: what one of them could still hold for live is not collected, nor is its tombstone. */
+export const CLOCK_SKEW = 60_000
 /** How long after loading a session an answer may still give its token again: by then, a login may have retired it. */
 export const ANSWER_TIME = 5_000
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { QUIET_TIME } from './admission.ts'
+import { CLOCK_SKEW, QUIET_TIME } from './admission.ts'
 import type { Core } from './core.ts'
 import type { Duration } from './duration.ts'
 import { duration } from './duration.ts'
@@ -64,8 +64,6 @@ export interface Management {
 const WHICH = 'revoke: give { handle }, { userId }, { externalId } or { olderThan }'
 
 const PAGE = 200
-/** Clocks of instances may differ by this much: what one of them could still hold for live is not collected. */
-const CLOCK_SKEW = 60_000
 /** So few that no request feels a batch, in a store that does one thing at a time (SQLite) as well. */
 const SWEEP_BATCH = 200
 const SHORTEST_REST = 10

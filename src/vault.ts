@@ -1,3 +1,4 @@
+import { CLOCK_SKEW, QUIET_TIME } from './admission.ts'
 import { NotAskedError } from './breaker.ts'
 import { StoreUnavailableError } from './errors.ts'
 import type { SessionRecord } from './record.ts'
@@ -195,7 +196,7 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
         throw failure('load', cause)
       }
       if (found === undefined) return undefined
-      if (isTombstone(found)) return clock() < found.destroyedUntil ? 'destroyed' : undefined
+      if (isTombstone(found)) return isQuiet(found.destroyedUntil - clock()) ? 'destroyed' : undefined
       return unpack(handle, found)
     },
     create: (handle, kept, expires, options) =>
@@ -233,6 +234,11 @@ export const DURABLE: WriteOptions = { durable: true }
 
 function boundToToken(handle: string, generation: number): string {
   return JSON.stringify(['cookie', handle, generation])
+}
+
+/** A tombstone that lasts longer is none that we have made: a migrating store leaves such where a session was, and it has ended elsewhere since. */
+function isQuiet(left: number): boolean {
+  return left > 0 && left <= QUIET_TIME + CLOCK_SKEW
 }
 
 /** What a sealed text is bound to: whose it is and under which key, which the store could otherwise exchange. */

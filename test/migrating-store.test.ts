@@ -608,6 +608,31 @@ describe('what it is made of', () => {
     expect(migratingStore({ from: full, to: loose }).compareAndSet).toBe(false)
   })
 
+  it('who was logged out after the move begins anew on the next day', async () => {
+    let now = Date.now()
+    const clock = () => now
+    const [from, to] = [memoryStore(), memoryStore()]
+    const old = createSessions<{ visits?: number }>({ secret: SECRET, store: from, clock })
+    const jar = browser(old)
+    await jar.visit((session) => session.login('ann'))
+    const moving = createSessions<{ visits?: number }>({
+      secret: SECRET,
+      store: migratingStore({ from, to }),
+      clock,
+    })
+    const after = browser(moving, jar.cookie)
+    await after.visit((session) => expect(session.userId).toBe('ann'))
+    await moving.revoke({ userId: 'ann' })
+    now += 12 * 3_600_000
+    await moving.sweep()
+    await after.visit((session) => {
+      expect([session.userId, session.isNew]).toEqual([undefined, true])
+      session.data.visits = 1
+    })
+    await after.visit((session) => expect(session.data.visits).toBe(1))
+    await Promise.all([old.close(), moving.close()])
+  })
+
   it('nobody is logged out, and no visit is lost, while a site moves in two deployments', async () => {
     const [from, to] = [memoryStore(), memoryStore()]
     const site = (store: Store) =>
