@@ -90,9 +90,9 @@ const mutants: Record<string, Mutant> = {
   },
   'a cookie that is due before its token is saved': {
     file: 'commit.ts',
-    is: 'const result = await vault.update(handleOf(visit), next, expires, current.rev)',
+    is: 'const result = await vault.update(handleOf(visit), next, expires, current.rev, durability(operations))',
     becomes:
-      "visit.cookie = 'send'\n      const result = await vault.update(handleOf(visit), next, expires, current.rev)",
+      "visit.cookie = 'send'\n      const result = await vault.update(handleOf(visit), next, expires, current.rev, durability(operations))",
     breaks: /while the store was down|did not make it/,
   },
   'a rotation that is sent by whoever comes by': {

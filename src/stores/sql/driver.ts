@@ -65,15 +65,18 @@ export function connectionsOf<Connection extends { once(event: 'end', listener: 
 const CLOSE_TIMEOUT_MS = 1_000
 
 async function end(pool: OwnPool, underWay: Iterable<Promise<unknown>>): Promise<void> {
+  let closing: Promise<void> | undefined
+  const close = () => (closing ??= pool.close())
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(() => {
+      // First, or whoever waits for a connection is given a new one. What it says comes after what was broken off.
+      close().catch(() => {})
       pool.breakOff()
       resolve()
     }, CLOSE_TIMEOUT_MS)
   })
-  const closed = Promise.allSettled(underWay).then(() => pool.close())
-  await Promise.race([closed, late]).finally(() => clearTimeout(timer))
+  await Promise.race([Promise.allSettled(underWay).then(close), late]).finally(() => clearTimeout(timer))
 }
 
 /** An executor that opens its pool when it is first needed, with the first of these packages that is installed. */
