@@ -3,12 +3,11 @@ import type { Committer } from './commit.ts'
 import type { Cookie, CookieAttributes } from './cookie.ts'
 import { CARRIES, setCookie } from './cookie.ts'
 import type { Core } from './core.ts'
-import { handleOf } from './core.ts'
 import { cookieMaxAge, expiry, isCookieRenewalDue, isRotationDue, isTouchDue } from './lifetime.ts'
 import { managerClosed } from './refusals.ts'
 import { isPlainHttp, routeOf } from './request.ts'
 import type { Visit } from './visit.ts'
-import { addOperation, discard, hasChanges, isUse } from './visit.ts'
+import { addOperation, discard, handleOf, hasChanges, isUse } from './visit.ts'
 
 /** A header that the response must carry: `append` to what is there (Set-Cookie, Vary) or `set` in its place. */
 export type HeaderChange = readonly [name: string, value: string, how: 'append' | 'set']

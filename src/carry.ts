@@ -1,13 +1,13 @@
 import { QUIET_TIME } from './admission.ts'
 import { CARRIES, LARGEST_COOKIE, setCookie } from './cookie.ts'
 import type { Core } from './core.ts'
-import { handleOf } from './core.ts'
 import { DataError } from './errors.ts'
 import { cookieMaxAge } from './lifetime.ts'
 import { tooLate } from './refusals.ts'
 import { keyOf, TOKEN_LENGTH } from './token.ts'
 import type { Carried, Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
+import { handleOf } from './visit.ts'
 
 /** What a commit does besides where sessions travel with their clients: see docs/decisions/014-sessions-in-cookies.md. */
 export interface Carrier {

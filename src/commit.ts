@@ -1,7 +1,7 @@
 import { isOfThisLogin, isRetired, isRetiredByLogin, mayJoin, QUIET_TIME } from './admission.ts'
 import { createCarrier } from './carry.ts'
 import type { Core } from './core.ts'
-import { handleOf, initialData, replaceData, startAnew } from './core.ts'
+import { initialData, replaceData, startAnew } from './core.ts'
 import { ConflictError } from './errors.ts'
 import { createLanes, type Lane } from './lanes.ts'
 import { expiry, isCookieChanged } from './lifetime.ts'
@@ -19,7 +19,16 @@ import { keyOf, newId } from './token.ts'
 import type { Kept } from './vault.ts'
 import { DURABLE } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { adopt, encodeChanges, hasChanges, hasOperations, isUse, loginOf, putData } from './visit.ts'
+import {
+  adopt,
+  encodeChanges,
+  handleOf,
+  hasChanges,
+  hasOperations,
+  isUse,
+  loginOf,
+  putData,
+} from './visit.ts'
 
 /** From a visit to the store: what a request changed is written, merged with what others wrote meanwhile. */
 export interface Committer {

@@ -7,7 +7,6 @@ import { newRecord } from './record.ts'
 import { validate } from './schema.ts'
 import type { Settings } from './settings.ts'
 import type { TokenSigner } from './token.ts'
-import { keyOf, newId } from './token.ts'
 import type { Vault } from './vault.ts'
 import type { Visit } from './visit.ts'
 import { putData } from './visit.ts'
@@ -80,13 +79,4 @@ export function startAnew(
 export function replaceData(visit: Visit, core: Core, text: string): void {
   putData(visit, core.settings.codec.decode(text))
   visit.base = text
-}
-
-/** The handle, of a session that has none yet as well: its id is made now and kept when the session is created. */
-export function handleOf(visit: Visit): string {
-  if (visit.handle === undefined) {
-    visit.id ??= newId()
-    visit.handle = keyOf(visit.id)
-  }
-  return visit.handle
 }

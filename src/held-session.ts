@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import type { Answerer } from './answer.ts'
 import type { Committer } from './commit.ts'
 import type { Core } from './core.ts'
-import { handleOf, initialData, replaceData } from './core.ts'
+import { initialData, replaceData } from './core.ts'
 import type { Duration } from './duration.ts'
 import { duration, limit } from './duration.ts'
 import { AuthenticationRequiredError, DataError, NotLoadedError, OptionsError } from './errors.ts'
@@ -15,7 +15,7 @@ import { tooLate, unavailable } from './refusals.ts'
 import { viewOf } from './request.ts'
 import type { FlashMessage, LoginOptions, Session, SessionLifetime } from './session.ts'
 import type { Presented, Visit } from './visit.ts'
-import { addOperation, Begun, handOut, inTurn } from './visit.ts'
+import { addOperation, Begun, handleOf, handOut, inTurn } from './visit.ts'
 
 /** What a session needs from its manager. */
 export interface SessionParts {

@@ -1,7 +1,7 @@
 import { admit, QUIET_TIME } from './admission.ts'
 import { CARRIES, readCookies } from './cookie.ts'
 import type { Core, InitialData } from './core.ts'
-import { detached, handleOf, initialData, startAnew } from './core.ts'
+import { detached, initialData, startAnew } from './core.ts'
 import { InvalidRecordError, StoreUnavailableError } from './errors.ts'
 import { expiry } from './lifetime.ts'
 import { newRecord } from './record.ts'
@@ -13,7 +13,7 @@ import type { VerifiedToken } from './token.ts'
 import { TOKEN_LENGTH } from './token.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { addOperation, adopt, isUse } from './visit.ts'
+import { addOperation, adopt, handleOf, isUse } from './visit.ts'
 
 /** Times the limit: room for those who have lowered it. */
 const FAR_TOO_MUCH = 8

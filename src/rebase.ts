@@ -1,6 +1,5 @@
 import { checkSize } from './codec.ts'
 import type { Core } from './core.ts'
-import { handleOf } from './core.ts'
 import { ConflictError, DataError } from './errors.ts'
 import { MergeRejectedError, merge } from './merge.ts'
 import type { Opener } from './open.ts'
@@ -8,7 +7,7 @@ import type { SessionRecord } from './record.ts'
 import { validate } from './schema.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { adopt, loginOf, putData } from './visit.ts'
+import { adopt, handleOf, loginOf, putData } from './visit.ts'
 
 /** Brings what others committed into a visit, and says whether what came of it may be kept. */
 export interface Rebaser {

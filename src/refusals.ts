@@ -1,7 +1,7 @@
-import { handleOf } from './core.ts'
 import { CookieWithheldError, HeadersSentError, SessionEndedError, StoreUnavailableError } from './errors.ts'
 import { routeOf } from './request.ts'
 import type { Visit } from './visit.ts'
+import { handleOf } from './visit.ts'
 
 /** What needs a cookie, and there is no way to send one any more. */
 export function tooLate(what: string): HeadersSentError {

@@ -7,6 +7,7 @@ import { apply, isActive } from './operations.ts'
 import type { SessionRecord } from './record.ts'
 import { newRecord } from './record.ts'
 import type { RequestSource } from './request.ts'
+import { keyOf, newId } from './token.ts'
 import type { Carried, Kept } from './vault.ts'
 
 export type Presented = 'none' | 'live' | 'ended' | 'forged'
@@ -189,4 +190,13 @@ export function adopt(visit: Visit, kept: Kept, now: number, policy: LifetimePol
   visit.kept = kept
   const at = { presented: visit.generation, now, policy }
   visit.record = visit.operations.reduce((record, operation) => apply(record, operation, at), kept.record)
+}
+
+/** The handle, of a session that has none yet as well: its id is made now and kept when the session is created. */
+export function handleOf(visit: Visit): string {
+  if (visit.handle === undefined) {
+    visit.id ??= newId()
+    visit.handle = keyOf(visit.id)
+  }
+  return visit.handle
 }
