@@ -27,6 +27,8 @@ export interface BreakerEvents {
 
 /** Between two probes; a quarter more or less, so that instances do not probe in step. */
 const REST_MS = 200
+/** When nobody has asked for so long since a probe was due, nobody knows whether the store is still gone. */
+const SILENCE_MS = 1_000
 /** How many operations may be under way when the store has just come back; each that is answered lets one more in. */
 const FIRST_AFTER_OUTAGE = 4
 /** From here on there is no limit. */
@@ -36,6 +38,8 @@ const ENOUGH = 256
  * Gives each operation a deadline, and spares the others the wait when the store is gone: when a deadline passes, and nothing at all has
  * been answered since that operation was sent, all are refused at once but for a probe now and then. Once one succeeds the others follow, the
  * more of them the more succeed, so that a store which has just come back is not run over.
+ *
+ * After a silence the others wait for the probe: a store that answered nobody last night is no reason to refuse anybody this morning.
  *
  * A quick error is an answer: it holds nobody up. A late success is one too, and ends an outage.
  */
@@ -57,10 +61,11 @@ export class Breaker {
 
   /** @throws NoAnswerError or NotAskedError, or what `work` throws */
   ask<T>(limit: Limit, work: () => Promise<T>): Promise<T> {
-    if (this.#outage && !this.#mayProbe(this.#outage, limit)) return Promise.reject(this.notAsked())
+    const isProbe = this.#outage !== undefined && this.#mayProbe(this.#outage, limit)
+    if (this.#outage && !isProbe && !this.#outage.isAwaited) return Promise.reject(this.notAsked())
     return new Promise((resolve, reject) => {
       const asked = new Asked(this, limit, work, resolve as (value: unknown) => void, reject)
-      if (this.#outage || this.#underWay < this.#room) asked.send()
+      if (isProbe || (!this.#outage && this.#underWay < this.#room)) asked.send()
       else this.#queue.push(asked)
     })
   }
@@ -103,7 +108,7 @@ export class Breaker {
         this.#rest(this.#outage)
       } else {
         const now = performance.now()
-        this.#outage = { since: now, isProbed: false, probeAt: now + rest() }
+        this.#outage = { since: now, isProbed: false, isAwaited: false, probeAt: now + rest() }
         this.#events.outage(error)
       }
     }
@@ -119,17 +124,22 @@ export class Breaker {
   #mayProbe(outage: Outage, { isBulk = false }: Limit): boolean {
     const now = performance.now()
     if (outage.isProbed || now < outage.probeAt) return false
-    if (isBulk) outage.probeAt = now + rest()
-    else outage.isProbed = true
+    if (isBulk) {
+      outage.probeAt = now + rest()
+    } else {
+      outage.isProbed = true
+      outage.isAwaited = now > outage.probeAt + SILENCE_MS
+    }
     return true
   }
 
   #rest(outage: Outage): void {
     outage.isProbed = false
+    outage.isAwaited = false
     outage.probeAt = performance.now() + rest()
   }
 
-  /** What waits while the store comes back; if it goes again, that ends with each one's deadline. */
+  /** What waits while the store comes back, or may; if it does not, that ends with each one's deadline. */
   #letIn(): void {
     while (!this.#outage && this.#queue.length > 0 && this.#underWay < this.#room) this.#queue.shift()!.send()
   }
@@ -138,6 +148,8 @@ export class Breaker {
 interface Outage {
   readonly since: number
   isProbed: boolean
+  /** Others wait for what becomes of the probe. */
+  isAwaited: boolean
   probeAt: number
 }
 

@@ -183,6 +183,49 @@ describe('a store that is gone', () => {
   })
 })
 
+describe('a store that nobody asked for more than a second since a probe was due', () => {
+  async function silence() {
+    await outage()
+    await wait(1_250)
+    const probe = ask()
+    const others = [ask(), ask(), ask(), ask(), ask(), ask()]
+    expect(asked).toHaveLength(1)
+    return { probe, others }
+  }
+  const ends = (outcomes: { end: unknown }[]) => outcomes.map(({ end }) => end)
+
+  it('is probed by one, and the others wait for that and follow', async () => {
+    const { probe, others } = await silence()
+    asked.shift()!.answer('probe')
+    await wait(0)
+    expect(asked).toHaveLength(4)
+    while (asked.length > 0) {
+      asked.shift()!.answer('other')
+      await wait(0)
+    }
+    expect(ends([probe, ...others])).toEqual(['probe', ...Array(6).fill('other')])
+  })
+
+  it('refuses the others at their deadlines if the probe gets no answer, and later ones at once', async () => {
+    const { probe, others } = await silence()
+    await wait(DEADLINE)
+    expect(ends([probe, ...others])).toEqual([expect.any(NoAnswerError), ...Array(6).fill(notAsked)])
+    const later = ask()
+    await wait(0)
+    expect(later.end).toEqual(notAsked)
+    expect(asked).toHaveLength(1)
+  })
+
+  it('refuses later ones at once if the probe gets an error', async () => {
+    await silence()
+    asked.shift()!.fail('refused')
+    await wait(0)
+    const later = ask()
+    await wait(0)
+    expect(later.end).toEqual(notAsked)
+  })
+})
+
 describe('a store that is back', () => {
   it('is an event that says how long it was gone', async () => {
     await outage()
