@@ -14,6 +14,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { isTombstone, type Store, type StoredRecord } from '../src/store.ts'
 import { storeSuite } from '../src/testing/store-suite.ts'
 import { browser, SECRET } from './helpers/browser.ts'
+import { faulty } from './helpers/faults.ts'
 import type { Report } from './openers/migrating-worker.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'holdfast-migrating-'))
@@ -469,6 +470,23 @@ describe('drain', () => {
     expect(await store.drain()).toEqual({ seen: 16, moved: 16, done: true })
     for (const key of keys) expect(await to.load(key)).toMatchObject({ rev: '1.a', user: key })
   })
+
+  it.each(['from', 'to'] as const)(
+    'fails when `%s` does not answer, and is done when started again',
+    async (silent) => {
+      const stores = { from: faulty(memoryStore()), to: faulty(memoryStore()) }
+      await fill(stores.from, 30)
+      const store = migratingStore(stores)
+      stores[silent].freeze('after')
+      await expect(store.drain({ timeout: 50 })).rejects.toThrow(
+        'migrating store: drain failed: no answer to a batch within 50 ms. See whether both stores are up, then start again',
+      )
+      stores[silent].thaw()
+      expect(await store.drain()).toMatchObject({ done: true })
+      expect((await stores.from.scan!(undefined, 30)).items).toEqual([])
+      expect((await stores.to.scan!(undefined, 50)).items).toHaveLength(30)
+    },
+  )
 
   it('leaves nothing behind of a session that `to` has forgotten, since it had expired', async () => {
     const { from, store } = pair()

@@ -11,6 +11,7 @@ import {
   type UpdateResult,
   type WriteOptions,
 } from '../store.ts'
+import { inTime as withinTime } from './in-time.ts'
 import { copyOf, endedCopyOf, isCopy, isEndedCopy, isSeal, originalOf, sealOf } from './migrating/stages.ts'
 import { StoreError } from './store-error.ts'
 
@@ -35,6 +36,8 @@ export interface DrainOptions {
   readonly batch?: number
   /** Goes through `from` once more, before, to know the total. False by default. */
   readonly count?: boolean
+  /** How long a batch may take before the drain fails, in milliseconds. 30,000 by default. */
+  readonly timeout?: number
 }
 
 export interface DrainProgress {
@@ -190,12 +193,18 @@ class MigratingStore implements Store {
 
   /**
    * Moves all that is in `from`, beside live traffic and other drains. To resume one that was stopped, start again: what has moved is not met any more.
-   * When one is done and no instance writes to `from`, then `from` is empty. After an error, too, nothing is under way any more.
+   * When one is done and no instance writes to `from`, then `from` is empty. After an error, too, nothing is under way any more, unless a store did not answer.
    *
-   * @throws StoreError if `from` cannot list its sessions (they still move when they are next seen), or this store does not move; what the
-   * two stores throw, after the batch in which they did and its progress.
+   * @throws StoreError if `from` cannot list its sessions (they still move when they are next seen), this store does not move, or a batch
+   * takes longer than `timeout`; what the two stores throw, after the batch in which they did and its progress.
    */
-  async drain({ onProgress, signal, batch = 20, count = false }: DrainOptions = {}): Promise<DrainProgress> {
+  async drain({
+    onProgress,
+    signal,
+    batch = 20,
+    count = false,
+    timeout = 30_000,
+  }: DrainOptions = {}): Promise<DrainProgress> {
     const { name } = this.#from
     if (!this.#moves) {
       const problem = 'it was opened with { moves: false }, or moves=false in its URL. Open it without.'
@@ -206,13 +215,18 @@ class MigratingStore implements Store {
       const problem = `the ${name} store cannot list its sessions. ${cure}`
       throw new StoreError(this.name, 'drain', problem, { retryable: false })
     }
-    const scan = this.#from.scan.bind(this.#from)
+    const inTime = <T>(work: Promise<T>) =>
+      withinTime(timeout, work, () => {
+        const problem = `no answer to a batch within ${timeout} ms. See whether both stores are up, then start again: what has moved is not met any more`
+        return new StoreError(this.name, 'drain', problem)
+      })
+    const scan = (cursor: string | undefined, limit: number) => inTime(this.#from.scan!(cursor, limit))
     const total = count ? await this.#count(scan, signal) : undefined
     let progress: DrainProgress = { seen: 0, moved: 0, ...(total !== undefined && { total }), done: false }
     let cursor: string | undefined
     while (!signal?.aborted) {
       const page = await scan(cursor, batch)
-      const results = await Promise.allSettled(page.items.map((item) => this.#move(item)))
+      const results = await inTime(Promise.allSettled(page.items.map((item) => this.#move(item))))
       const failed = results.find(({ status }) => status === 'rejected')
       cursor = page.cursor
       progress = {

@@ -1,4 +1,5 @@
 import type { Store, StoreReport } from '../../store.ts'
+import { inTime } from '../in-time.ts'
 import { StoreError } from '../store-error.ts'
 
 /** What a question to the cache comes to when the cache fails, or is being left alone. */
@@ -28,7 +29,12 @@ export class CacheGuard {
       this.#tryAgainAt = now + PAUSE_MS
     }
     try {
-      const answer = await this.#inTime(operation, work)
+      // What comes too late does no harm: see docs/decisions/016-layered.md.
+      const answer = await inTime(
+        this.#timeout,
+        work(this.#store),
+        () => new Silence(this.#store.name, operation, this.#timeout),
+      )
       this.#isOut = false
       return answer
     } catch (error) {
@@ -40,19 +46,6 @@ export class CacheGuard {
       this.#report(operation, error as Error)
       return NO_ANSWER
     }
-  }
-
-  /** What comes too late is not waited for. It does no harm: see docs/decisions/016-layered.md. */
-  #inTime<T>(operation: string, work: (store: Store) => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Silence(this.#store.name, operation, this.#timeout)),
-        this.#timeout,
-      )
-      work(this.#store)
-        .then(resolve, reject)
-        .finally(() => clearTimeout(timer))
-    })
   }
 }
 
