@@ -12,6 +12,7 @@
 import type { ServerResponse } from 'node:http'
 import type { HeaderChange } from '../answer.ts'
 import { appended, strengthened } from './headers.ts'
+import { headersSentError, type Mask, putOnMask } from './response-mask.ts'
 
 /** What decides when a response may leave, and what it carries. */
 export interface Gate {
@@ -79,11 +80,9 @@ class Hold {
   private phase: 'held' | 'waiting' | 'open' | 'failed' = 'held'
   private changes = NONE
   private queue: Deferred[] = []
-  private takeOffMask = () => {}
+  private mask: Mask | undefined
   /** The application has called `end`. */
-  isEnded = false
-  /** A `write` has been told to wait for 'drain'. */
-  needsDrain = false
+  private isEnded = false
   private isClosed = false
 
   private error: unknown
@@ -156,7 +155,7 @@ class Hold {
       return false
     }
     this.phase = 'waiting'
-    this.takeOffMask = putOnMask(this.res, this, status)
+    this.mask = putOnMask(this.res, status)
     answer.then(
       (changes) => this.open(changes),
       (error: unknown) => this.fail(error),
@@ -176,10 +175,9 @@ class Hold {
     this.queue.push({ exit, args })
     if (exit === 'end') {
       this.isEnded = true
-      this.needsDrain = false
-      if (Object.hasOwn(this.res, 'finished')) (this.res as Waiting).finished = true
+      this.mask?.ended()
     } else if (exit === 'write' && !this.isEnded) {
-      this.needsDrain = true
+      this.mask?.full()
     }
     return meanwhile
   }
@@ -201,6 +199,11 @@ class Hold {
         this.fail(error)
       }
     }
+  }
+
+  private takeOffMask(): void {
+    this.mask?.takeOff()
+    this.mask = undefined
   }
 
   private sendQueue(): boolean {
@@ -274,86 +277,6 @@ class Hold {
     if (this.phase === 'failed' && this.source?.listenerCount('data') === 0) this.source.destroy?.()
     this.gate.closed?.()
   }
-}
-
-/** A response with who holds it back, while it waits. */
-interface Waiting extends ServerResponse {
-  [HOLD]: Hold
-  finished: boolean
-  _header: string | null
-}
-
-const HOLD = Symbol('holdfast: held by')
-
-/**
- * How a response looks while its bytes wait: as Node shows it after the calls that were made. Not by a dozen properties on the response:
- * redefining and removing them cost more than all else about a write. What stands on its prototype is covered by another prototype,
- * and what is its own is set and set back.
- */
-function putOnMask(res: ServerResponse, hold: Hold, status: number): () => void {
-  const waiting = res as Waiting
-  const face: object = Object.getPrototypeOf(res)
-  const { statusCode, _header } = waiting
-  const isHttp1 = Object.hasOwn(res, '_header') // in HTTP/2 the prototype's will do, and asking for a status message prints a warning
-  const statusMessage = isHttp1 ? res.statusMessage : ''
-
-  waiting[HOLD] = hold
-  const mask = maskOver(face)
-  Object.setPrototypeOf(res, mask)
-  res.statusCode = status
-  if (isHttp1) waiting._header = HEADER
-
-  return () => {
-    // Express gives a response another prototype when it enters or leaves a mounted application.
-    if (Object.getPrototypeOf(res) === mask) Object.setPrototypeOf(res, face)
-    res.statusCode = statusCode
-    if (!isHttp1) return
-    waiting._header = _header
-    waiting.finished = false
-    if (res.statusMessage !== statusMessage) res.statusMessage = statusMessage
-  }
-}
-
-/** What older middleware asks in place of `headersSent`. */
-const HEADER = 'waiting for the session'
-
-const masks = new WeakMap<object, object>()
-
-function maskOver(face: object): object {
-  const known = masks.get(face)
-  if (known) return known
-  const get = (look: (hold: Hold) => unknown) => ({
-    get(this: Waiting) {
-      return look(this[HOLD])
-    },
-  })
-  const refused = (verb: string) => ({ value: refuse(verb), writable: true })
-  const mask: object = Object.create(face, {
-    headersSent: get(() => true),
-    _header: { value: HEADER, writable: true },
-    writableEnded: get((hold) => hold.isEnded),
-    finished: get((hold) => hold.isEnded),
-    writableFinished: get(() => false),
-    writableNeedDrain: get((hold) => hold.needsDrain),
-    setHeader: refused('set'),
-    setHeaders: refused('set'),
-    appendHeader: refused('append'),
-    removeHeader: refused('remove'),
-  })
-  masks.set(face, mask)
-  return mask
-}
-
-function refuse(verb: string): () => never {
-  return () => {
-    throw headersSentError(verb)
-  }
-}
-
-/** Node's own error, which it does not export. */
-function headersSentError(verb: string): Error {
-  const error = new Error(`Cannot ${verb} headers after they are sent to the client`)
-  return Object.assign(error, { code: 'ERR_HTTP_HEADERS_SENT' })
 }
 
 /** As Node does on a destroyed response, where the callbacks of `end` are never called. */
