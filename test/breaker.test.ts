@@ -227,6 +227,17 @@ describe('a store that nobody asked for more than a second since a probe was due
 })
 
 describe('a store that is back', () => {
+  it('has no more room for the late error of one that was given up', async () => {
+    const givenUp = await outage()
+    await wait(200)
+    ask()
+    asked.pop()!.answer()
+    givenUp.fail('late')
+    await wait(0)
+    for (let n = 0; n < 10; n++) ask()
+    expect(asked).toHaveLength(4)
+  })
+
   it('is an event that says how long it was gone', async () => {
     await outage()
     const from = performance.now()
