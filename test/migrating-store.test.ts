@@ -12,7 +12,7 @@ import { type DrainProgress, migratingStore } from 'holdfast/stores/migrating'
 import { sqliteStore } from 'holdfast/stores/sql'
 import { afterAll, describe, expect, it } from 'vitest'
 import { isTombstone, type Store, type StoredRecord } from '../src/store.ts'
-import { storeSuite } from '../src/testing/store-suite.ts'
+import { storeSuite } from '../src/testing/store-suite/index.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 import type { Report } from './openers/migrating-worker.ts'
 
