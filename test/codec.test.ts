@@ -91,6 +91,11 @@ describe('data', () => {
       { a: JSON.parse('{"__proto__":{"admin":1}}') },
       'data.a["__proto__"] is a key that would replace a prototype',
     ],
+    [
+      'an undefined one too',
+      { a: { ['__proto__']: undefined, at: new Date(0) } },
+      'data.a["__proto__"] is a key that would replace a prototype',
+    ],
     ['an invalid date', { when: new Date(Number.NaN) }, 'data.when is an invalid Date'],
     ['a value under a symbol', { a: { [Symbol('s')]: 1 } }, 'data.a[Symbol(s)] is a value under a symbol'],
     ['a function in a map', { m: new Map([['k', () => 1]]) }, 'data.m.get(k) is a function'],
