@@ -78,8 +78,8 @@ function classifyObject(object: object, depth: number): Kind {
   let kind: Kind = PLAIN
   for (const key of Object.keys(object)) {
     const value = object[key as keyof typeof object] as unknown
-    if (value === undefined) continue // the same as no key, as in JSON
     if (key === '__proto__') return BAD
+    if (value === undefined) continue // the same as no key, as in JSON
     const of = classify(value, depth + 1)
     if (of === BAD) return BAD
     if (of === RICH) kind = RICH

@@ -10,16 +10,14 @@ export function graft<T extends object>(held: T, wanted: T, own: Set<object>): T
 }
 
 /** All objects in `data`, itself included, that could be patched. Not by recursion: a tampered record may be nested without end. */
-export function collect(data: object, into = new Set<object>()): Set<object> {
+export function collect(data: unknown, into = new Set<object>()): Set<object> {
   const waiting: unknown[] = [data]
   while (waiting.length > 0) {
     const part = waiting.pop()
     if (!isObject(part) || into.has(part) || kindOf(part) === undefined) continue
     into.add(part)
     if (part instanceof Map) for (const [key, value] of part) waiting.push(key, value)
-    else
-      for (const value of Array.isArray(part) || part instanceof Set ? part : Object.values(part))
-        waiting.push(value)
+    else for (const value of part instanceof Set ? part : Object.values(part)) waiting.push(value)
   }
   return into
 }
@@ -41,7 +39,7 @@ function graftValue(held: unknown, wanted: unknown, grafting: Grafting): unknown
 
 function ownCopy(wanted: unknown, { own }: Grafting): unknown {
   const copied = copy(wanted)
-  if (isObject(copied)) collect(copied, own)
+  collect(copied, own)
   return copied
 }
 
@@ -77,7 +75,7 @@ function pairItems(held: readonly unknown[], items: readonly unknown[]): unknown
   const free = held.map(fingerprint)
   const partners: unknown[] = []
   const pair = (at: number, from: number) => {
-    if (at in partners || !free[from]) return
+    if (!free[from]) return
     partners[at] = held[from]
     free[from] = ''
   }
@@ -88,6 +86,6 @@ function pairItems(held: readonly unknown[], items: readonly unknown[]): unknown
     if (!(at in partners)) pair(at, free.indexOf(id))
   })
   // What is left has changed. If nothing was removed, its index still means the same item.
-  if (items.length >= held.length) for (const at of ids.keys()) pair(at, at)
+  if (items.length >= held.length) for (const at of ids.keys()) if (!(at in partners)) pair(at, at)
   return partners
 }

@@ -3,14 +3,17 @@ import { inspect } from 'node:util'
 import type { Answerer } from './answer.ts'
 import type { Committer } from './commit.ts'
 import type { Core } from './core.ts'
-import { initialData, replaceData } from './core.ts'
+import { replaceData } from './core.ts'
+import { initialData } from './data.ts'
 import type { Duration } from './duration.ts'
 import { duration, limit } from './duration.ts'
+import { endSession } from './end.ts'
 import { AuthenticationRequiredError, DataError, NotLoadedError, OptionsError } from './errors.ts'
 import { checkTypes, refuseUnknown } from './given.ts'
 import { expiry, mayRotate } from './lifetime.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
+import { reload } from './rebase.ts'
 import { tooLate, unavailable } from './refusals.ts'
 import { viewOf } from './request.ts'
 import type { FlashMessage, LoginOptions, Session, SessionLifetime } from './session.ts'
@@ -131,7 +134,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
   logout(): Promise<void> {
     return this.#begin(async () => {
       const visit = this.#loaded()
-      await this.#parts.committer.end(visit)
+      await endSession(visit, this.#parts.core)
       if (visit.presented !== 'none' || visit.duplicate) visit.cookie = 'clear'
     })
   }
@@ -168,7 +171,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   reload(): Promise<void> {
-    return this.#begin(() => this.#parts.committer.reload(this.#loaded()))
+    return this.#begin(() => reload(this.#loaded(), this.#parts.core))
   }
 
   elevate(level: string, { ttl }: { ttl?: Duration } = {}): Promise<void> {
@@ -199,7 +202,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
     return this.#begin(async () => {
       const visit = this.#loaded()
       if (visit.record.stamp === this.#parts.stampOf(value)) return true
-      await this.#parts.committer.end(visit)
+      await endSession(visit, this.#parts.core)
       // Nothing else would keep the client from coming back with what it carries.
       if (this.#parts.core.vault.carry) visit.cookie = 'clear'
       return false

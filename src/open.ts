@@ -1,7 +1,9 @@
 import { admit, QUIET_TIME } from './admission.ts'
 import { CARRIES, readCookies } from './cookie.ts'
-import type { Core, InitialData } from './core.ts'
-import { detached, initialData, startAnew } from './core.ts'
+import type { Core } from './core.ts'
+import { startAnew } from './core.ts'
+import type { EncodedData } from './data.ts'
+import { detached, initialData, readData } from './data.ts'
 import { InvalidRecordError, StoreUnavailableError } from './errors.ts'
 import { expiry } from './lifetime.ts'
 import { newRecord } from './record.ts'
@@ -15,9 +17,6 @@ import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
 import { addOperation, adopt, handleOf, isUse } from './visit.ts'
 
-/** Times the limit: room for those who have lowered it. */
-const FAR_TOO_MUCH = 8
-
 /** More cookies of our name than a browser could send by accident; each costs a verification. */
 const MOST_COOKIES = 8
 
@@ -28,13 +27,6 @@ export interface Opener {
   load(visit: Visit): Promise<void>
   /** A visit to a session known by its handle, without a client: it can be read and changed, but gets no cookie. */
   find(handle: string): Promise<Visit | undefined>
-  /** The kept state's data; with a schema, validated and encoded again. @throws InvalidRecordError or SchemaError */
-  readData(kept: Kept): ReadData | Promise<ReadData>
-}
-
-export interface ReadData {
-  readonly data: object
-  readonly base: string
 }
 
 export function createOpener(core: Core): Opener {
@@ -134,52 +126,28 @@ export function createOpener(core: Core): Opener {
 
   /** At once, unless there is something to wait for: on the way of every request, each promise shows. */
   function enter(visit: Visit, kept: Kept): Promise<void> | undefined {
-    let read: ReadData | Promise<ReadData>
+    let read: EncodedData | Promise<EncodedData>
     try {
-      read = readData(kept)
+      read = readData(kept, core)
     } catch (error) {
       return refuse(visit, error as Error, kept)
     }
     if (read instanceof Promise) {
       return read.then(
-        ({ data, base }) => admitWith(visit, kept, data, base),
+        (own) => admitWith(visit, kept, own),
         (error) => refuse(visit, error, kept),
       )
     }
-    return admitWith(visit, kept, read.data, read.base)
+    return admitWith(visit, kept, read)
   }
 
-  function admitWith(visit: Visit, kept: Kept, data: object, base: string): undefined {
+  function admitWith(visit: Visit, kept: Kept, { data, text }: EncodedData): undefined {
     visit.data = data
-    visit.base = base
+    visit.base = text
     visit.standing = 'live'
     visit.loaded = true
     adopt(visit, kept, clock(), lifetime)
     if (isUse(visit)) keepAliveForThisRequest(visit, kept)
-  }
-
-  function readData(kept: Kept): ReadData | Promise<ReadData> {
-    const data = decode(kept.data)
-    if (!schema) return { data, base: kept.data }
-    // What the schema adds by itself (a default for a new field) is no change of this request.
-    return validate(schema, data).then((output) => {
-      const own = detached(output, codec)
-      return { data: own.data, base: own.text }
-    })
-  }
-
-  function decode(text: string): object {
-    // Nobody wrote that under these settings, and reading it would hold up everybody else.
-    if (text.length > settings.maxBytes * FAR_TOO_MUCH) {
-      throw new InvalidRecordError(
-        `the data of the record has ${text.length} characters, far over the limit of ${settings.maxBytes} bytes (maxBytes)`,
-      )
-    }
-    try {
-      return codec.decode(text)
-    } catch (cause) {
-      throw new InvalidRecordError('the data of the record cannot be decoded', { cause })
-    }
   }
 
   /** The record is there but of no use; what then happens is the application's choice, and the record stays. */
@@ -190,8 +158,7 @@ export function createOpener(core: Core): Opener {
     if (typeof onInvalid === 'function' && kept) {
       const repaired = onInvalid(tryDecode(kept.data), error)
       if (repaired !== undefined) {
-        const { data, text } = detached(schema ? await validate(schema, repaired) : repaired, codec)
-        return admitWith(visit, kept, data, text)
+        return admitWith(visit, kept, detached(schema ? await validate(schema, repaired) : repaired, codec))
       }
     }
     const refused = handleOf(visit)
@@ -237,7 +204,7 @@ export function createOpener(core: Core): Opener {
       : beginWith(visit, initial)
   }
 
-  function beginWith(visit: Visit, { data, text }: InitialData): undefined {
+  function beginWith(visit: Visit, { data, text }: EncodedData): undefined {
     startAnew(visit, core, text)
     visit.data = data
     visit.loaded = true
@@ -269,7 +236,7 @@ export function createOpener(core: Core): Opener {
     return visit.standing === 'live' ? visit : undefined
   }
 
-  return { open, load, find, readData }
+  return { open, load, find }
 }
 
 const DONE = Promise.resolve()

@@ -53,9 +53,23 @@ export function concernsTokenOnly({ kind }: Operation): boolean {
   return kind === 'rotate' || kind === 'renewCookie' || kind === 'confirm' || kind === 'advance'
 }
 
+/** Whether the client gets a new token by it. */
+export function makesToken({ kind }: Operation): boolean {
+  return kind === 'rotate' || kind === 'login' || kind === 'elevate'
+}
+
 /** Whether undoing it, as the loss of a machine may, would leave somebody in who was shut out: a token that a login or a step-up has retired. */
 export function retiresTokens({ kind }: Operation): boolean {
   return kind === 'login' || kind === 'elevate' || kind === 'join'
+}
+
+/** The record with all of them done; the same object if they change nothing. */
+export function applyAll(
+  record: SessionRecord,
+  operations: readonly Operation[],
+  at: Circumstances,
+): SessionRecord {
+  return operations.reduce((next, operation) => apply(next, operation, at), record)
 }
 
 /** The record with the operation done; the same object if it changes nothing. */

@@ -140,7 +140,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     work,
   }
   const opener = createOpener(core)
-  const committer = createCommitter(core, opener)
+  const committer = createCommitter(core)
   const answerer = createAnswerer(core, committer)
   const management = createManagement(core)
   const stopSweeping = management.keepSweeping()

@@ -2,8 +2,9 @@ import type { Codec } from './codec.ts'
 import type { StoreUnavailableError } from './errors.ts'
 import { collect, graft } from './graft.ts'
 import type { LifetimePolicy } from './lifetime.ts'
+import { expiry } from './lifetime.ts'
 import type { Operation } from './operations.ts'
-import { apply, isActive } from './operations.ts'
+import { apply, applyAll, isActive } from './operations.ts'
 import type { SessionRecord } from './record.ts'
 import { newRecord } from './record.ts'
 import type { RequestSource } from './request.ts'
@@ -185,11 +186,20 @@ export function isUse(visit: Visit): boolean {
   return visit.source !== undefined || visit.id !== undefined
 }
 
+/** This request is a use of the session itself, so it does not expire under its hands for want of use before it began. */
+export function isExpired(
+  visit: Visit,
+  { record, lastSeen }: Kept,
+  now: number,
+  policy: LifetimePolicy,
+): boolean {
+  return now >= expiry(record, isUse(visit) ? Math.max(lastSeen, visit.openedAt) : lastSeen, policy)
+}
+
 /** Takes `kept` as what the session is now, and does what this request did again on top of it. */
 export function adopt(visit: Visit, kept: Kept, now: number, policy: LifetimePolicy): void {
   visit.kept = kept
-  const at = { presented: visit.generation, now, policy }
-  visit.record = visit.operations.reduce((record, operation) => apply(record, operation, at), kept.record)
+  visit.record = applyAll(kept.record, visit.operations, { presented: visit.generation, now, policy })
 }
 
 /** The handle, of a session that has none yet as well: its id is made now and kept when the session is created. */

@@ -19,7 +19,9 @@ import { createStorage, prefixStorage, type Storage } from 'unstorage'
 import fsDriver from 'unstorage/drivers/fs'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { isTombstone, NEVER, type Store, type StoredRecord } from '../src/store.ts'
-import { increment, type OptionalCapability, record, storeSuite } from '../src/testing/store-suite.ts'
+import { storeSuite } from '../src/testing/store-suite/index.ts'
+import { increment, record } from '../src/testing/store-suite/samples.ts'
+import type { OptionalCapability } from '../src/testing/store-suite/suite.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 
 interface ExpressSession {

@@ -71,6 +71,9 @@ describe('data', () => {
   class Cart {
     items = 1
   }
+  class Listener {
+    on = () => 1
+  }
   const cycle: { self?: unknown } = {}
   cycle.self = cycle
   let deep: unknown = 1
@@ -88,11 +91,27 @@ describe('data', () => {
       { a: JSON.parse('{"__proto__":{"admin":1}}') },
       'data.a["__proto__"] is a key that would replace a prototype',
     ],
+    [
+      'an undefined one too',
+      { a: { ['__proto__']: undefined, at: new Date(0) } },
+      'data.a["__proto__"] is a key that would replace a prototype',
+    ],
     ['an invalid date', { when: new Date(Number.NaN) }, 'data.when is an invalid Date'],
     ['a value under a symbol', { a: { [Symbol('s')]: 1 } }, 'data.a[Symbol(s)] is a value under a symbol'],
     ['a function in a map', { m: new Map([['k', () => 1]]) }, 'data.m.get(k) is a function'],
     ['a function as a key of a map', { m: new Map([[() => 1, 1]]) }, 'data.m.keys() is a function'],
     ['what is bad after what is good', { a: [new Date(0), {}, [1n], () => 1] }, 'data.a[3] is a function'],
+    [
+      'what is bad after what is empty or good',
+      { a: [null, new Uint8Array(1), new Map(), new Set(), new Map([[1, 1]]), new Set([1]), () => 1] },
+      'data.a[6] is a function',
+    ],
+    ['an instance, whatever it holds', { a: new Listener() }, 'data.a is an instance of Listener'],
+    [
+      'an instance of what has no constructor',
+      { a: Object.create(Object.create(Object.create(null))) },
+      'data.a is an instance of a class',
+    ],
     ['an instance of a nameless class', { a: new (class {})() }, 'data.a is an instance of a class'],
     ['an instance with a bad part', { a: new Cart(), b: () => 1 }, 'data.a is an instance of Cart'],
     [
@@ -124,6 +143,7 @@ describe('data', () => {
       expect(codec.decode(codec.encode(nested(100)))).toEqual(nested(100))
       expect(() => codec.encode(nested(101))).toThrow(/^data\.value.* is nested deeper than 100 levels/)
     }
+    expect(() => codec.encode({ deep })).toThrow(`data.deep${'[0]'.repeat(100)} is nested deeper`)
   })
 
   it('may be held in two places', () => {

@@ -24,7 +24,7 @@ import { build } from 'vite'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { NEVER, type Store, type StoredRecord } from '../src/store.ts'
 import { StoreError } from '../src/stores/store-error.ts'
-import { storeSuite } from '../src/testing/store-suite.ts'
+import { storeSuite } from '../src/testing/store-suite/index.ts'
 import type { Added } from './openers/file-writer.ts'
 
 const newFolder = () => mkdtemp(join(tmpdir(), 'holdfast-'))

@@ -10,7 +10,7 @@ import { memoryStore } from 'holdfast/stores/memory'
 import { sqliteStore } from 'holdfast/stores/sql'
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
 import { isTombstone, type Store, type StoredRecord, type StoreReport } from '../src/store.ts'
-import { storeSuite } from '../src/testing/store-suite.ts'
+import { storeSuite } from '../src/testing/store-suite/index.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'holdfast-layered-'))

@@ -881,6 +881,23 @@ describe('graft', () => {
     expect([target.l[0] === a, target.l[1] === b]).toEqual([true, true])
   })
 
+  test('of two items that look the same the first one stays where one of them was removed', () => {
+    const [a, b] = [{ n: 1 }, { n: 1 }]
+    const target = { l: [a, b] }
+    graft(target, { l: [{ n: 1 }] })
+    expect(target.l[0]).toBe(a)
+  })
+
+  test('what the handler has taken out of a Set, or from among the keys of a Map, keeps its identity', () => {
+    const [member, key] = [{ n: 1 }, { n: 1 }]
+    const target: Data = { s: new Set([member]), m: new Map([[key, 1]]) }
+    const own = collect(target)
+    Object.assign(target, { s: new Set(), m: new Map(), member, key })
+    graftOwn(target, { s: new Set(), m: new Map(), member: { n: 2 }, key: { n: 2 } }, own)
+    expect(target).toEqual({ s: new Set(), m: new Map(), member: { n: 2 }, key: { n: 2 } })
+    expect([target.member === member, target.key === key]).toEqual([true, true])
+  })
+
   test('one object in two places that are to differ stays in one of them', () => {
     const shared = { n: 1 }
     const target: Data = { a: shared, b: shared, s: new Set([shared]), c: { deep: [shared] } }

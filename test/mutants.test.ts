@@ -83,7 +83,7 @@ const mutants: Record<string, Mutant> = {
     breaks: /from before a login/,
   },
   'a logout that ends nothing': {
-    file: 'commit.ts',
+    file: 'end.ts',
     is: 'const isEnded = await vault.destroy(handle, now + QUIET_TIME)',
     becomes: 'const isEnded = true',
     breaks: /came back|let in/,
@@ -117,7 +117,7 @@ const mutants: Record<string, Mutant> = {
   },
   'a merge that takes mine': {
     file: 'rebase.ts',
-    is: 'if (!isAnotherUsers) await mergeData(visit, theirs.data)',
+    is: 'if (!isAnotherUsers) await mergeData(visit, theirs.data, core)',
     becomes: '',
     breaks: /is lost/,
   },
@@ -134,7 +134,7 @@ const mutants: Record<string, Mutant> = {
     breaks: /saw i\d+ of/,
   },
   'a write without an answer that is done twice': {
-    file: 'commit.ts',
+    file: 'attempts.ts',
     is: 'if (!landed) return',
     becomes: 'return',
     breaks: /nobody committed/,

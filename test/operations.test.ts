@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest'
 import type { LifetimePolicy } from '../src/lifetime.ts'
-import { apply, concernsTokenOnly, isActive, type Operation } from '../src/operations.ts'
+import {
+  apply,
+  applyAll,
+  concernsTokenOnly,
+  isActive,
+  makesToken,
+  type Operation,
+  retiresTokens,
+} from '../src/operations.ts'
 import type { SessionRecord } from '../src/record.ts'
 
 const NOW = 1_800_000_000_000
@@ -221,4 +229,33 @@ it('noting a use, or what the store lost, waits for another write', () => {
 
 it('a request that is refused for an old token loses nothing but matters of the token', () => {
   expect(kindsThat(concernsTokenOnly)).toEqual(['rotate', 'renewCookie', 'confirm', 'advance'])
+})
+
+it('the client gets a new token by a rotation, a login and a step-up', () => {
+  expect(kindsThat(makesToken)).toEqual(['login', 'elevate', 'rotate'])
+})
+
+it('a machine that is lost must not let in again whom a login or a step-up has shut out', () => {
+  expect(kindsThat(retiresTokens)).toEqual(['login', 'elevate', 'join'])
+})
+
+describe('several operations', () => {
+  const at = { presented: 7, now: NOW, policy }
+
+  it('are done in their order, each on what the one before it has made', () => {
+    const [shorter, longer] = [
+      { kind: 'lifetime', idle: 1 },
+      { kind: 'lifetime', idle: 2 },
+    ] as const
+    expect(applyAll(full, [shorter, longer], at).idle).toBe(2)
+    expect(applyAll(full, [longer, shorter, { kind: 'rotate' }], at)).toMatchObject({
+      idle: 1,
+      generation: 8,
+    })
+  })
+
+  it('that change nothing leave the same record', () => {
+    expect(applyAll(full, [], at)).toBe(full)
+    expect(applyAll(full, [{ kind: 'take', ids: [] }, { kind: 'confirm' }], at)).toBe(full)
+  })
 })

@@ -4,7 +4,8 @@ import { Cluster, Redis } from 'ioredis'
 import { Redis as Iovalkey, Cluster as IovalkeyCluster } from 'iovalkey'
 import { createClient, createClientPool, createCluster, createSentinel } from 'redis'
 import { afterAll, describe, it } from 'vitest'
-import { type StoreUnderTest, storeSuite } from '../src/testing/store-suite.ts'
+import { storeSuite } from '../src/testing/store-suite/index.ts'
+import type { StoreUnderTest } from '../src/testing/store-suite/suite.ts'
 import { startCluster, startRedis, startSentinels } from './servers/redis.ts'
 
 const [server, cluster, sentinels] = await Promise.all([startRedis(), startCluster(), startSentinels()])

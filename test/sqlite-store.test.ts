@@ -9,7 +9,7 @@ import { type SqliteHandle, type SqlStore, StoreError, sqliteStore } from 'holdf
 import Libsql from 'libsql'
 import { afterAll, afterEach, describe, expect, expectTypeOf, it, vi } from 'vitest'
 import { isTombstone, NEVER, type StoredRecord } from '../src/store.ts'
-import { storeSuite } from '../src/testing/store-suite.ts'
+import { storeSuite } from '../src/testing/store-suite/index.ts'
 import type { Order, Report } from './openers/sqlite-writer.ts'
 
 const OPENER = new URL('./openers/sqlite.ts', import.meta.url).href

@@ -1,7 +1,7 @@
 import { createSessions, type StoreReport } from 'holdfast'
 import { memoryStore } from 'holdfast/stores/memory'
 import { describe, expect, it, vi } from 'vitest'
-import { storeSuite } from '../src/testing/store-suite.ts'
+import { storeSuite } from '../src/testing/store-suite/index.ts'
 
 storeSuite({ describe, it }, { name: 'memory', open: async () => ({ store: memoryStore() }) })
 

@@ -1,10 +1,5 @@
 export { type Agent, agent } from './agent.ts'
 export { type FakeClock, fakeClock } from './clock.ts'
 export { edit, signIn } from './cookies.ts'
-export {
-  type OptionalCapability,
-  type Runner,
-  type StoreOpener,
-  type StoreUnderTest,
-  storeSuite,
-} from './store-suite.ts'
+export { storeSuite } from './store-suite/index.ts'
+export type { OptionalCapability, Runner, StoreOpener, StoreUnderTest } from './store-suite/suite.ts'

@@ -1,7 +1,8 @@
 /** The other side of the suite's races between processes: does what the suite orders, on a store that it opens itself. */
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
-import { isTombstone, type Store } from '../store.ts'
-import { increment, record, type StoreOpener } from './store-suite.ts'
+import { isTombstone, type Store } from '../../store.ts'
+import { increment, record } from './samples.ts'
+import type { StoreOpener } from './suite.ts'
 
 /** What a worker can be told to do; its result, if any, is a list of keys or numbers. */
 export type Task =
