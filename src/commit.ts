@@ -8,7 +8,7 @@ import { createLanes, type Lane } from './lanes.ts'
 import { expiry, isCookieChanged } from './lifetime.ts'
 import { checkData, checkFlashes } from './limits.ts'
 import type { Operation } from './operations.ts'
-import { apply, applyAll, concernsTokenOnly, makesToken, retiresTokens } from './operations.ts'
+import { apply, applyAll, concernsTokenOnly, isLogin, makesToken, retiresTokens } from './operations.ts'
 import { loadLatest, rebase } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
 import { tooLate, unavailable, withheld } from './refusals.ts'
@@ -177,8 +177,8 @@ export function createCommitter(core: Core): Committer {
         done: updating?.done,
       }
       const expires = expiry(record, next.lastSeen, lifetime)
-      // A login there gets an id of its own: what was carried before, and may come back, is not of this login.
-      const id = vault.carry && loginOf(visit) ? newId() : visit.id
+      // A login there gets an id of its own, be it the second click: what was carried before, and may come back, is not of this login.
+      const id = vault.carry && operations.some(isLogin) ? newId() : visit.id
       const carried = vault.carry && (await carry(visit, next, expires, id!))
       visit.unresolved = attempt
       lane.latest = undefined

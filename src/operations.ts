@@ -58,9 +58,14 @@ export function makesToken({ kind }: Operation): boolean {
   return kind === 'rotate' || kind === 'login' || kind === 'elevate'
 }
 
+/** Also one that joins what the first click has begun. */
+export function isLogin({ kind }: Operation): boolean {
+  return kind === 'login' || kind === 'join'
+}
+
 /** Whether undoing it, as the loss of a machine may, would leave somebody in who was shut out: a token that a login or a step-up has retired. */
-export function retiresTokens({ kind }: Operation): boolean {
-  return kind === 'login' || kind === 'elevate' || kind === 'join'
+export function retiresTokens(operation: Operation): boolean {
+  return isLogin(operation) || operation.kind === 'elevate'
 }
 
 /** The record with all of them done; the same object if they change nothing. */

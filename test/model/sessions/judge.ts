@@ -44,7 +44,10 @@ class Judge {
 
   judge(): void {
     const { reused, errors, administration, calmAt } = this.#history
-    if (reused.length > 0) throw new Violation(`someone honest was taken for a thief: session ${reused[0]}`)
+    for (const session of reused) {
+      if (!this.#didAnswersCross(session))
+        throw new Violation(`someone honest was taken for a thief: session ${session}`)
+    }
     for (const { at, error } of errors) {
       if (!this.#wasTroubled(at, at))
         throw new Violation(`failed in the background, in calm weather: ${error}`)
@@ -54,13 +57,28 @@ class Judge {
       this.#checkCookie(request)
       if (request.view) this.#checkView(request, request.view)
       if (request.saved && this.#traits.compares) this.#checkSaved(request)
-      if (request.sentAt >= calmAt && request.status !== 200) {
+      const mayBeDead = request.token !== undefined && this.#didAnswersCross(request.token.session)
+      if (request.sentAt >= calmAt && request.status !== 200 && !mayBeDead) {
         throw new Violation(`answered with ${request.status} although all is well`, request)
       }
     }
     if (!this.#traits.compares) return
     this.#checkNobody()
     for (const admin of administration) if (admin.kind === 'list') this.#checkList(admin)
+  }
+
+  /** An older token arrived at a browser after a newer one, and the browser went on with it. No server can tell that from a thief. */
+  #didAnswersCross(session: string): boolean {
+    return this.#requests.some(({ browser, given, arrivedAt }) => {
+      if (!isTokenOf(given, session) || arrivedAt === Number.POSITIVE_INFINITY) return false
+      return this.#requests.some(
+        (newer) =>
+          newer.browser === browser &&
+          isTokenOf(newer.given, session) &&
+          newer.given.generation > given.generation &&
+          newer.arrivedAt < arrivedAt,
+      )
+    })
   }
 
   #checkView(request: Request, view: View): void {
@@ -521,6 +539,10 @@ function effectEnd({ saved, overAt }: Request): number {
 }
 
 /** Until then, the browser may hear of it. */
+function isTokenOf(given: Request['given'], session: string): given is Token {
+  return given !== undefined && given !== 'clear' && given.session === session
+}
+
 function settledAt({ overAt, arrivedAt }: Request): number {
   return arrivedAt === Number.POSITIVE_INFINITY ? overAt + 60_000 : arrivedAt
 }
