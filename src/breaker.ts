@@ -186,7 +186,7 @@ class Asked extends Deadline {
     if (this.state === 'over') return
     this.state = 'sent'
     this.answersBefore = this.breaker.sent()
-    this.work().then(
+    this.begin().then(
       (value) => {
         this.breaker.succeeded(this.isOver())
         this.resolve(value)
@@ -196,6 +196,15 @@ class Asked extends Deadline {
         this.reject(error)
       },
     )
+  }
+
+  /** A store of somebody's own may answer without a promise, or throw. */
+  private begin(): Promise<unknown> {
+    try {
+      return Promise.resolve(this.work())
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /** Whether it had been given up; if not, it is over now. */

@@ -21,10 +21,10 @@ export function guardStore(store: Store, deadlines: Deadlines, events: BreakerEv
   const guarded =
     <Args extends unknown[], T>(limit: Limit, work: (...args: Args) => Promise<T>) =>
     (...args: Args) =>
-      breaker.ask(limit, async () => work.apply(store, args))
+      breaker.ask(limit, () => work.apply(store, args))
   const index = (of: SessionIndex): SessionIndex => ({
-    list: (...args) => breaker.ask(bulk, async () => of.list(...args)),
-    destroy: (...args) => breaker.ask(bulk, async () => of.destroy(...args)),
+    list: (...args) => breaker.ask(bulk, () => of.list(...args)),
+    destroy: (...args) => breaker.ask(bulk, () => of.destroy(...args)),
   })
   return {
     name: store.name,

@@ -65,6 +65,15 @@ describe('a store that answers', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it('may answer or throw without a promise', async () => {
+    const value = breaker.ask(LIMIT, () => 'v' as unknown as Promise<string>)
+    const error = breaker.ask(LIMIT, () => {
+      throw new Error('e')
+    })
+    await expect(value).resolves.toBe('v')
+    await expect(error).rejects.toThrow('e')
+  })
+
   it('may be asked by any number at once', async () => {
     for (let n = 0; n < 1_000; n++) ask()
     expect(asked).toHaveLength(1_000)
