@@ -124,11 +124,12 @@ export class Breaker {
   #mayProbe(outage: Outage, { isBulk = false }: Limit): boolean {
     const now = performance.now()
     if (outage.isProbed || now < outage.probeAt) return false
-    if (isBulk) {
-      outage.probeAt = now + rest()
-    } else {
+    const isSilent = now > outage.probeAt + SILENCE_MS
+    if (!isBulk) {
       outage.isProbed = true
-      outage.isAwaited = now > outage.probeAt + SILENCE_MS
+      outage.isAwaited = isSilent
+    } else if (!isSilent) {
+      outage.probeAt = now + rest()
     }
     return true
   }

@@ -225,6 +225,20 @@ describe('a store that nobody asked for more than a second since a probe was due
     expect(asked).toHaveLength(1)
   })
 
+  it('is probed by others while it reads or writes many records for one', async () => {
+    await outage()
+    await wait(1_250)
+    const outcomes = [ask(BULK), ask(), ask()]
+    expect(asked).toHaveLength(2)
+    asked[1]!.answer('v')
+    await wait(0)
+    expect(asked).toHaveLength(3)
+    asked[0]!.answer('v')
+    asked[2]!.answer('v')
+    await wait(0)
+    expect(ends(outcomes)).toEqual(['v', 'v', 'v'])
+  })
+
   it('refuses later ones at once if the probe gets an error', async () => {
     await silence()
     asked.shift()!.fail('refused')

@@ -436,15 +436,28 @@ class Judge {
   /** From when on the token is dead for certain: by the end of its session, or by a login or step-up. */
   #deathOf(token: Token): number {
     const { session, generation } = token
-    const isRetiring = ({ deed, given, status }: Request) =>
-      (deed.kind === 'login' || deed.kind === 'elevate') &&
-      status === 200 &&
-      given !== undefined &&
-      given !== 'clear' &&
-      given.session === session &&
-      given.generation > generation
+    const isRetiring = (request: Request) => {
+      const { deed, given, status } = request
+      if (deed.kind !== 'login' && deed.kind !== 'elevate') return false
+      return (
+        status === 200 && isTokenOf(given, session) && given.generation > generation && !this.#joined(request)
+      )
+    }
     const retirements = this.#traits.compares ? this.#requests.filter(isRetiring) : []
     return Math.min(this.#endOf(session), ...retirements.map(({ answeredAt }) => answeredAt))
+  }
+
+  /** It was given a token that had been made already: the second click of a login, which retires nothing. */
+  #joined(request: Request): boolean {
+    const { given, answeredAt } = request
+    return this.#requests.some(
+      (other) =>
+        other !== request &&
+        other.answeredAt <= answeredAt &&
+        given !== 'clear' &&
+        isTokenOf(other.given, given!.session) &&
+        other.given.generation === given!.generation,
+    )
   }
 
   /** From when on the session is dead for certain. */
