@@ -73,7 +73,7 @@ export async function startServer(
   }
   const signal = (name: NodeJS.Signals) => {
     if (hasEnded) return
-    for (const pid of [child.pid!, ...childrenOf(child.pid!)]) process.kill(pid, name)
+    for (const pid of [child.pid!, ...childrenOf(child.pid!)]) send(pid, name)
   }
   return {
     child,
@@ -93,10 +93,29 @@ export async function startServer(
   }
 }
 
+/** A process that has ended since it was listed needs no signal. */
+function send(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name)
+  } catch (error) {
+    if (!isGone(error)) throw error
+  }
+}
+
 /** Those of PostgreSQL are in groups of their own, so no signal to a group reaches them. */
 function childrenOf(pid: number): number[] {
-  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
-  return text.split(' ').filter(Boolean).map(Number)
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    return text.split(' ').filter(Boolean).map(Number)
+  } catch (error) {
+    if (isGone(error)) return []
+    throw error
+  }
+}
+
+function isGone(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'ESRCH' || code === 'ENOENT'
 }
 
 /** Where a program is. @throws saying what to install */
