@@ -109,6 +109,7 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
         ...formerCookies(visit).map((former) => ['Set-Cookie', setCookie(former), 'append'] as const),
         ['Vary', 'Cookie', 'append'],
         ['Cache-Control', 'no-store', 'set'],
+        ...(core.extension?.headers(visit) ?? []),
       ],
     }
   }

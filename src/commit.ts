@@ -8,7 +8,7 @@ import { createLanes, type Lane } from './lanes.ts'
 import { expiry, isCookieChanged } from './lifetime.ts'
 import { checkData, checkFlashes } from './limits.ts'
 import type { Operation } from './operations.ts'
-import { apply, applyAll, concernsTokenOnly, isLogin, makesToken, retiresTokens } from './operations.ts'
+import { apply, applyAll, concernsTokenOnly, isLogin, makesToken, shutsOut } from './operations.ts'
 import { loadLatest, rebase } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
 import { tooLate, unavailable, withheld } from './refusals.ts'
@@ -263,7 +263,7 @@ function successor(visit: Visit, current: Kept, record: SessionRecord, data: str
 }
 
 function durability(operations: readonly Operation[]): WriteOptions | undefined {
-  return operations.some(retiresTokens) ? DURABLE : undefined
+  return operations.some(shutsOut) ? DURABLE : undefined
 }
 
 function pause(milliseconds: number): Promise<void> {

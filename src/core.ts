@@ -1,4 +1,5 @@
 import type { Events } from './events.ts'
+import type { Extension } from './extension.ts'
 import type { Operation } from './operations.ts'
 import { applyAll } from './operations.ts'
 import { newRecord } from './record.ts'
@@ -16,6 +17,7 @@ export interface Core {
   readonly signer: TokenSigner
   readonly events: Events
   readonly work: Work
+  extension: Extension | undefined
 }
 
 /** Makes the visit one to no session at all, which a write turns into a new one. */
@@ -34,6 +36,7 @@ export function startAnew(
   visit.unresolved = undefined
   visit.lost = []
   visit.carried = undefined
+  visit.refusal = undefined
   // What an earlier commit made due was for the session that is over.
   if (visit.cookie === 'send') visit.cookie = 'none'
   visit.operations = operations

@@ -4,6 +4,7 @@ import type { Core } from './core.ts'
 import { startAnew } from './core.ts'
 import type { EncodedData } from './data.ts'
 import { detached, initialData, readData } from './data.ts'
+import type { HoldfastError } from './errors.ts'
 import { InvalidRecordError, StoreUnavailableError } from './errors.ts'
 import { expiry } from './lifetime.ts'
 import { newRecord } from './record.ts'
@@ -97,6 +98,10 @@ export function createOpener(core: Core): Opener {
       return beginNew(visit, 'ended')
     }
     const verdict = admit(visit.generation, kept.record, now, lifetime.grace)
+    if (verdict.as === 'live' || (verdict.as === 'ahead' && fresh)) {
+      const refusal = core.extension?.refuse(visit, kept.record)
+      if (refusal) return keepFrom(visit, kept, refusal)
+    }
     switch (verdict.as) {
       case 'live': {
         const entering = enter(visit, kept)
@@ -217,6 +222,13 @@ export function createOpener(core: Core): Opener {
     Object.assign(visit, { id, handle, generation, kept, standing: 'quiet' })
   }
 
+  /** The token is right and does not suffice. */
+  async function keepFrom(visit: Visit, kept: Kept, refusal: HoldfastError): Promise<void> {
+    visit.kept = kept
+    await fallQuiet(visit)
+    visit.refusal = refusal
+  }
+
   async function find(handle: string): Promise<Visit | undefined> {
     let kept: Kept | 'destroyed' | undefined
     try {
@@ -255,6 +267,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     loaded: false,
     standing: 'new',
     refused: undefined,
+    refusal: undefined,
     kept: undefined,
     record: NO_RECORD,
     operations: [],

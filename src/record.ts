@@ -35,6 +35,8 @@ export interface SessionRecord {
   readonly cookieAt?: number
 
   readonly about?: Readonly<Record<string, string>>
+  /** What an extension keeps of this login, as text that only it reads: for `holdfast/dbsc`, the key of the device. */
+  readonly bound?: string
   readonly flashes: readonly Flash[]
 }
 
@@ -79,6 +81,7 @@ interface Rest {
   abs?: number | false
   per?: boolean
   about?: Record<string, string>
+  bd?: string
   f?: [id: string, category: string, message: string][]
 }
 
@@ -112,7 +115,7 @@ export function formatRecord(record: SessionRecord, data: string): string {
 
 /** Written piece by piece, which takes a third of the time of making an object for JSON.stringify. */
 function formatRest(record: SessionRecord): string {
-  const { createdAt, level, levelUntil, stamp, idle, absolute, persistent, about, flashes } = record
+  const { createdAt, level, levelUntil, stamp, idle, absolute, persistent, about, bound, flashes } = record
   let rest = ''
   const add = (name: keyof Rest, value: unknown) => (rest += `,"${name}":${JSON.stringify(value)}`)
   if (level !== undefined) add('lv', level)
@@ -122,6 +125,7 @@ function formatRest(record: SessionRecord): string {
   if (absolute !== undefined) add('abs', absolute)
   if (persistent !== undefined) add('per', persistent)
   if (about !== undefined) add('about', about)
+  if (bound !== undefined) add('bd', bound)
   if (flashes.length > 0) {
     const listed = flashes.map((flash) => [flash.id, flash.category, flash.message])
     add('f', listed)
@@ -178,6 +182,7 @@ export function parseRecord(
     persistent: rest.per,
     cookieAt: time('K'),
     about: rest.about,
+    bound: rest.bd,
     flashes: rest.f === undefined ? [] : rest.f.map(([id, category, message]) => ({ id, category, message })),
   }
   return { record, data: text.slice(end + 1) }

@@ -6,6 +6,7 @@ import type { Core } from './core.ts'
 import { OptionsError } from './errors.ts'
 import type { Listener, SessionEvents } from './events.ts'
 import { createEvents } from './events.ts'
+import { keepParts } from './extension.ts'
 import { guardStore } from './guard.ts'
 import { HeldSession, loadedVisitOf, visitOf } from './held-session.ts'
 import type { LifetimePolicy } from './lifetime.ts'
@@ -138,6 +139,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     signer: tokenSigner(secrets, name),
     events,
     work,
+    extension: undefined,
   }
   const opener = createOpener(core)
   const committer = createCommitter(core)
@@ -190,7 +192,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     if (release()) await settings.store.close?.()
   }
 
-  return {
+  const sessions: Sessions<Data> = {
     name,
     policy: settings.lifetime,
     open,
@@ -224,6 +226,8 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     on: events.on,
     close: () => (closing ??= close()),
   }
+  keepParts(sessions, parts)
+  return sessions
 }
 
 /** What stands in a request's slot. It shows nothing of itself: whoever logs a request does not mean the session. */

@@ -1,5 +1,5 @@
 import type { Codec } from './codec.ts'
-import type { StoreUnavailableError } from './errors.ts'
+import type { HoldfastError, StoreUnavailableError } from './errors.ts'
 import { collect, graft } from './graft.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import { expiry } from './lifetime.ts'
@@ -38,6 +38,8 @@ export interface Visit {
 
   /** The session that the token names but whose record is of no use to us: it can be ended, and nothing else. */
   refused: string | undefined
+  /** Why an extension keeps the session from this request, which is `quiet` then. */
+  refusal: HoldfastError | undefined
 
   /** The committed state that `data` and `record` started from. */
   kept: Kept | undefined
