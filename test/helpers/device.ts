@@ -23,19 +23,27 @@ export interface Reply {
 export class Device {
   readonly #url: string
   readonly jar: Map<string, string>
-  readonly keys = newKeys()
+  readonly keys: Keys
   id = ''
 
-  constructor(url: string, jar: Iterable<readonly [string, string]> = []) {
+  constructor(url: string, jar: Iterable<readonly [string, string]> = [], keys = newKeys()) {
+    this.keys = keys
     this.#url = url
     this.jar = new Map(jar)
   }
 
   /** Every cookie and no key. */
-  thief(url = this.#url): Device {
-    const thief = new Device(url, this.jar)
+  thief(): Device {
+    const thief = new Device(this.#url, this.jar)
     thief.id = this.id
     return thief
+  }
+
+  /** The same device, sent to another process. What that one sets goes into a jar of its own. */
+  movedTo(url: string): Device {
+    const moved = new Device(url, this.jar, this.keys)
+    moved.id = this.id
+    return moved
   }
 
   async ask(method: string, path: string, headers: Record<string, string> = {}): Promise<Reply> {
@@ -122,7 +130,9 @@ export class Device {
   }
 }
 
-export function newKeys() {
+type Keys = ReturnType<typeof newKeys>
+
+function newKeys() {
   return generateKeyPairSync('ec', { namedCurve: 'P-256' })
 }
 

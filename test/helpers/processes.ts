@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
-const worker = fileURLToPath(new URL('./server-process.ts', import.meta.url))
+const worker = new URL('./server-process.ts', import.meta.url)
 
 /** Three servers that share the sessions of one store. */
 export interface Processes {
@@ -14,9 +14,13 @@ export interface Processes {
   stop(): Promise<void>
 }
 
-export async function startProcesses(storeUrl: string, flags: readonly string[] = []): Promise<Processes> {
+export async function startProcesses(
+  storeUrl: string,
+  flags: readonly string[] = [],
+  program = worker,
+): Promise<Processes> {
   const execArgv = ['--import', 'tsx', ...flags]
-  const children = Array.from({ length: 3 }, () => fork(worker, [storeUrl], { execArgv }))
+  const children = Array.from({ length: 3 }, () => fork(fileURLToPath(program), [storeUrl], { execArgv }))
   const urls = await Promise.all(children.map(async (child) => (await nextMessage(child)) as string))
   let turn = 0
   return {

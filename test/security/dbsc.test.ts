@@ -1,54 +1,18 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import type { SessionEvents, Store } from 'holdfast'
-import { createSessions } from 'holdfast'
-import { deviceBinding } from 'holdfast/dbsc'
-import { memoryStore } from 'holdfast/stores/memory'
 import { afterEach, describe, expect, it } from 'vitest'
-import { boundSites, type Data } from '../helpers/bound-sites.ts'
-import { SECRET } from '../helpers/browser.ts'
+import { boundSites } from '../helpers/bound-sites.ts'
 import { challengeIn, Device, encode, type Reply } from '../helpers/device.ts'
+import { type RunningSite, startBoundSite } from '../helpers/running-site.ts'
 
 const MINUTE = 60_000
 const LIVES = 'ann: undefined'
 
-const stops: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  for (const stop of stops.splice(0)) await stop()
-})
+let site: RunningSite
+afterEach(() => site.stop())
 
-/** What the instances of one application have in common. */
-interface Shared {
-  readonly store: Store
-  readonly clock: { now: number }
-}
-
-const newClock = () => ({ now: 1_800_000_000_000 })
-
-async function start(framework: string, { store = memoryStore(), clock = newClock() }: Partial<Shared> = {}) {
-  const sessions = createSessions<Data>({
-    secret: SECRET,
-    store,
-    clock: () => clock.now,
-    sweepEvery: false,
-    // Or a token that the owner's rotation has replaced would give the thief away before his time is over.
-    lifetime: { rotateEvery: false },
-  })
-  const events: { [Name in keyof SessionEvents]?: SessionEvents[Name][] } = {}
-  for (const name of ['bound', 'unproven', 'refusedProof', 'revoked', 'reuse', 'error'] as const) {
-    sessions.on(name, (event) => void ((events[name] ??= []) as unknown[]).push(event))
-  }
-  const listener = await boundSites[framework]!(sessions, deviceBinding(sessions))
-  const server = createServer(listener).listen(0, '127.0.0.1')
-  await new Promise((listening) => server.once('listening', listening))
-  stops.push(async () => {
-    server.closeAllConnections()
-    await new Promise((closed) => server.close(closed))
-    await sessions.close()
-  })
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  return { sessions, store, clock, events, url, device: new Device(url) }
+async function start(framework: string): Promise<RunningSite> {
+  site = await startBoundSite(framework)
+  return site
 }
 
 function expectNoCookie({ setCookies }: Reply): void {
