@@ -162,6 +162,38 @@ describe('a request of a bound session without its bound cookie', () => {
   })
 })
 
+describe('a link on another site', () => {
+  const link = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
+
+  it.each(Object.keys(boundSites))('leads to the page by way of a refresh, on %s', async (framework) => {
+    const { device, clock, events } = await start(framework)
+    await device.bind()
+    clock.now += 10_000
+    expect((await device.ask('GET', '/me', link)).headers.get('refresh')).toBeNull()
+    device.forgetBoundCookie()
+    const { status, headers, text, setCookies } = await device.ask('GET', '/me', link)
+    expect([status, headers.get('refresh'), headers.get('cache-control'), text, setCookies]).toEqual([
+      200,
+      '0',
+      'no-store',
+      '',
+      [],
+    ])
+    expect((await device.ask('GET', '/me', { ...link, 'sec-fetch-site': 'same-origin' })).status).toBe(401)
+    expect(events.unproven).toHaveLength(1)
+  })
+
+  it('costs nobody else a thing', async () => {
+    const { device, url } = await start('Express')
+    expect((await new Device(url).ask('GET', '/me', link)).status).toBe(401)
+    await device.login()
+    for (const other of [{}, { 'sec-fetch-mode': 'cors' }, { 'sec-fetch-dest': 'iframe' }]) {
+      const { status, headers } = await device.ask('GET', '/me', { ...link, ...other })
+      expect([status, headers.get('refresh')]).toEqual([200, null])
+    }
+  })
+})
+
 describe('what a session is bound to', () => {
   it('is nothing that the application could write', async () => {
     const { sessions } = await start('Express')

@@ -31,6 +31,11 @@ export function refused(): Response {
   return answer(400, 'this session cannot be bound like this')
 }
 
+/** The same page again, and this time it is a page of the site that asks for it. */
+export function askAgain(): Response {
+  return answer(200, '', { 'Content-Type': 'text/html; charset=utf-8', Refresh: '0', Vary: 'Cookie' })
+}
+
 export function onlyPost(): Response {
   return answer(405, 'POST only', { Allow: 'POST' })
 }

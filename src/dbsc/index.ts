@@ -1,26 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { HeaderChange } from '../answer.ts'
-import {
-  AuthenticationRequiredError,
-  ConflictError,
-  OptionsError,
-  SessionEndedError,
-  StoreUnavailableError,
-} from '../errors.ts'
-import type { SessionEvents } from '../events.ts'
-import type { Extension } from '../extension.ts'
+import { ConflictError, OptionsError, SessionEndedError, StoreUnavailableError } from '../errors.ts'
 import { partsOf } from '../extension.ts'
 import { loadedVisitOf } from '../held-session.ts'
 import { createOpener } from '../open.ts'
-import { routeOf, viewOf } from '../request.ts'
+import { routeOf } from '../request.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
-import type { Visit } from '../visit.ts'
-import { handleOf } from '../visit.ts'
 import * as answers from './answers.ts'
 import { createBoundCookies } from './bound-cookie.ts'
-import { CHALLENGE_LIFE, makeChallenge } from './challenge.ts'
-import { bindingOf, createEndpoints, registrationContext } from './endpoints.ts'
+import type { EndpointParts } from './endpoints.ts'
+import { createEndpoints } from './endpoints.ts'
+import { createEnforcement } from './enforcement.ts'
+import { answerLink } from './links.ts'
 import { createNodeHandler } from './node.ts'
 import type { DeviceBindingOptions } from './settings.ts'
 import { resolveBinding } from './settings.ts'
@@ -28,17 +19,17 @@ import { createTagger } from './tags.ts'
 
 export type { DeviceBindingOptions } from './settings.ts'
 
-/** What `deviceBinding` makes: the two endpoints that browsers ask by themselves. Mount it before the sessions, and before any guard of yours. */
+/** What `deviceBinding` makes: what browsers ask for by themselves. Mount it before the sessions, and before any guard of yours. */
 export interface DeviceBinding {
   /**
-   * The answer, if the request is for one of the endpoints, and nothing otherwise. It needs no body. It never fails: what goes wrong is an
-   * answer of 5xx, after which browsers try again later, and an `error` event.
+   * The answer to a request for one of the two endpoints, and to a link on another site that needs a refresh first; nothing for all others.
+   * It needs no body, and it never fails: what goes wrong is an answer of 5xx, after which browsers try again later, and an `error` event.
    */
   handle(request: Request | IncomingMessage): Promise<Response | undefined>
   /** The same for Express, connect and `node:http`: answers, or calls `next`. */
   node(request: IncomingMessage, response: ServerResponse, next: () => void): void
   /** Whether the session is bound, so that a copy of its cookies is worth nothing in ten minutes. @throws NotLoadedError */
-  isBound(session: Session<never> | Session<object>): boolean
+  isBound(session: Session<object>): boolean
 }
 
 /**
@@ -77,7 +68,7 @@ export function deviceBinding<Data extends object>(
     )
   const { core, committer } = parts
   const { events } = core
-  const { clock, secrets, name, store } = core.settings
+  const { secrets, name, store } = core.settings
   if (core.extension) throw new OptionsError(`deviceBinding: the sessions of '${name}' have one already`)
   if (core.vault.carry || !store.compareAndSet) {
     throw new OptionsError(
@@ -89,39 +80,9 @@ export function deviceBinding<Data extends object>(
   const refreshTag = createTagger(secrets, name, 'dbsc refresh')
   const cookies = createBoundCookies(settings, createTagger(secrets, name, 'dbsc cookie'))
   const opener = createOpener({ ...core, extension: undefined })
-  const endpoints = createEndpoints({ core, opener, committer, settings, cookies, registerTag, refreshTag })
-
-  const extension: Extension = {
-    refuse(visit, record) {
-      const binding = bindingOf(record)
-      const now = clock()
-      if (binding === undefined || now < binding.boundAt + SETTLING || cookies.isIn(visit, binding, now))
-        return undefined
-      const handle = handleOf(visit)
-      const route = routeOf(visit.source)
-      events.emit('unproven', { handle, userId: record.user, route, skipped: skippedIn(visit) })
-      return new AuthenticationRequiredError(
-        `session ${handle} is bound to a device, and this request came without a valid ${settings.cookie.name} cookie`,
-      )
-    },
-    headers(visit) {
-      if (visit.cookie === 'clear') return [['Set-Cookie', cookies.clear(), 'append']]
-      return isJustLoggedIn(visit) ? [offer(visit)] : []
-    },
-  }
-
-  /** The answer to a login, also to one that was clicked twice: its token is the first of this user, and it has not been bound yet. */
-  function isJustLoggedIn({ record, cookie }: Visit): boolean {
-    const { authenticatedAt, generation, userSince, bound } = record
-    if (cookie !== 'send' || authenticatedAt === undefined || bound !== undefined) return false
-    return generation === userSince && clock() < authenticatedAt + CHALLENGE_LIFE
-  }
-
-  function offer(visit: Visit): HeaderChange {
-    const challenge = makeChallenge(registerTag, registrationContext(visit), clock())
-    const value = `(ES256);path="${settings.registerPath}";challenge="${challenge}"`
-    return ['Secure-Session-Registration', value, 'append']
-  }
+  const inside: EndpointParts = { core, opener, committer, settings, cookies, registerTag, refreshTag }
+  const endpoints = createEndpoints(inside)
+  const enforcement = createEnforcement(inside)
 
   const byPath = new Map([
     [settings.registerPath, endpoints.register],
@@ -131,7 +92,7 @@ export function deviceBinding<Data extends object>(
   async function handle(request: Request | IncomingMessage): Promise<Response | undefined> {
     const [method, path] = (routeOf(request) ?? '').split(' ')
     const endpoint = byPath.get(path!)
-    if (endpoint === undefined) return undefined
+    if (endpoint === undefined) return answerLink(request, inside, enforcement)
     if (method !== 'POST') return answers.onlyPost()
     try {
       return await core.work.run(() => endpoint(request))
@@ -148,21 +109,10 @@ export function deviceBinding<Data extends object>(
     }
   }
 
-  core.extension = extension
+  core.extension = enforcement
   return {
     handle,
     node: createNodeHandler(handle),
     isBound: (session) => loadedVisitOf(session).record.bound !== undefined,
   }
-}
-
-/** The browser may have sent other requests before it saw the answer that bound the session. */
-const SETTLING = 10_000
-
-type Skipped = SessionEvents['unproven']['skipped']
-const SKIPPED: readonly Skipped[] = ['unreachable', 'server_error', 'quota_exceeded']
-
-function skippedIn({ source }: Visit): Skipped {
-  const [token] = (viewOf(source).header('secure-session-skipped') ?? '').split(';')
-  return SKIPPED.find((known) => known === token?.trim())
 }

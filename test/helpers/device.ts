@@ -1,5 +1,8 @@
 import type { JsonWebKey, KeyObject } from 'node:crypto'
 import { createHmac, generateKeyPairSync, sign } from 'node:crypto'
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
+import { text } from 'node:stream/consumers'
 
 const BOUND = '__Host-id-bound'
 
@@ -48,19 +51,15 @@ export class Device {
 
   async ask(method: string, path: string, headers: Record<string, string> = {}): Promise<Reply> {
     const cookie = Array.from(this.jar, ([name, value]) => `${name}=${value}`).join('; ')
-    const response = await fetch(this.#url + path, {
-      method,
-      redirect: 'manual',
-      headers: { ...(cookie && { cookie }), ...headers },
-    })
-    const setCookies = response.headers.getSetCookie()
+    const response = await send(method, this.#url + path, { ...(cookie && { cookie }), ...headers })
+    const { setCookies } = response
     for (const line of setCookies) {
       const [pair = ''] = line.split(';', 1)
       const at = pair.indexOf('=')
       if (/; Max-Age=0(;|$)/.test(line)) this.jar.delete(pair.slice(0, at))
       else this.jar.set(pair.slice(0, at), pair.slice(at + 1))
     }
-    return { status: response.status, text: await response.text(), headers: response.headers, setCookies }
+    return response
   }
 
   me(): Promise<Reply> {
@@ -127,6 +126,19 @@ export class Device {
 
   forgetBoundCookie(): void {
     this.jar.delete(BOUND)
+  }
+}
+
+/** Not by `fetch`, which has ideas of its own about Sec-Fetch headers. */
+async function send(method: string, url: string, headers: Record<string, string>): Promise<Reply> {
+  const sent = request(url, { method, headers }).end()
+  const [response] = (await once(sent, 'response')) as [IncomingMessage]
+  const { statusCode, headersDistinct } = response
+  return {
+    status: statusCode!,
+    text: await text(response),
+    headers: new Headers(Object.entries(headersDistinct).map(([name, values]) => [name, values!.join(', ')])),
+    setCookies: headersDistinct['set-cookie'] ?? [],
   }
 }
 
