@@ -19,6 +19,7 @@ export default {
       'token',
       'value',
     ].map((name) => `src/${name}.ts`),
+    ...['binding', 'challenge', 'proof', 'tags'].map((name) => `src/dbsc/${name}.ts`),
     'src/frameworks/headers.ts',
     'src/stores/layered/entry.ts',
     'src/stores/memcached/ring.ts',

@@ -7,6 +7,8 @@ const ABOUT = [
   'breaker',
   'codec',
   'cookie',
+  'dbsc-binding',
+  'dbsc-proof',
   'deadline',
   'frameworks/headers',
   'layered-entry',

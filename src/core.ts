@@ -31,6 +31,7 @@ export function startAnew(
   visit.standing = 'new'
   visit.id = undefined
   visit.handle = undefined
+  visit.brought = 0
   visit.generation = 1
   visit.kept = undefined
   visit.unresolved = undefined

@@ -43,7 +43,7 @@ export function createOpener(core: Core): Opener {
     } else {
       visit.id = token.id
       visit.handle = token.key
-      visit.generation = token.generation
+      visit.brought = visit.generation = token.generation
       visit.presented = 'live'
       visit.resend = token.stale
       if (!lazy) await judge(visit, false)
@@ -263,6 +263,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     duplicate: false,
     id: undefined,
     handle: undefined,
+    brought: 0,
     generation: 1,
     loaded: false,
     standing: 'new',

@@ -27,6 +27,8 @@ export interface Visit {
   /** Secret, the base of tokens. Absent without a cookie, until a session is created, and for sessions found by handle. */
   id: string | undefined
   handle: string | undefined
+  /** That of the token with which the request came; 0 if it is none of this session. */
+  brought: number
   /** That of the token which the client holds, or will hold once it has this answer. */
   generation: number
   loaded: boolean

@@ -1,10 +1,8 @@
-import fc from 'fast-check'
 import { createSessions, OptionsError, type SessionOptions } from 'holdfast'
 import { deviceBinding } from 'holdfast/dbsc'
 import { cookieStore } from 'holdfast/stores/cookie'
 import { memoryStore } from 'holdfast/stores/memory'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { formatBinding, newBinding, parseBinding, use } from '../src/dbsc/binding.ts'
 import { boundSites } from './helpers/bound-sites.ts'
 import { SECRET } from './helpers/browser.ts'
 import { challengeIn, Device, type Reply } from './helpers/device.ts'
@@ -162,6 +160,50 @@ describe('a request of a bound session without its bound cookie', () => {
   })
 })
 
+describe('a registration', () => {
+  const offered = ({ headers }: Reply) => headers.has('secure-session-registration')
+
+  it('is offered by the answer to a login, and to a step-up in the next five minutes', async () => {
+    const { device, clock } = await start('Express')
+    expect(offered(await device.ask('POST', '/note'))).toBe(false)
+    expect(offered(await device.ask('POST', '/login'))).toBe(true)
+    clock.now += 5 * MINUTE - 1
+    expect(offered(await device.ask('POST', '/elevate'))).toBe(true)
+    clock.now += 1
+    expect(offered(await device.ask('POST', '/elevate'))).toBe(false)
+    const { headers } = await device.ask('POST', '/login-mfa')
+    const jti = /challenge="([^"]+)"/.exec(headers.get('secure-session-registration')!)![1]!
+    expect((await device.register({ jti })).status).toBe(200)
+    expect(offered(await device.ask('POST', '/elevate'))).toBe(false)
+  })
+
+  it('is offered to nobody who has not just logged in, whatever cookie the answer sets', async () => {
+    const { device } = await start('Express')
+    await device.login()
+    for (const path of ['/remember', '/rotate']) {
+      const reply = await device.ask('POST', path)
+      expect([reply.setCookies.length, offered(reply)], path).toEqual([1, false])
+    }
+  })
+
+  it('comes from a page of the site', async () => {
+    const { device, url } = await start('Express')
+    const jti = await device.login()
+    const foreign: Record<string, string>[] = [
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site' },
+      { 'sec-fetch-site': 'none' },
+      { origin: 'https://elsewhere.example' },
+      { origin: 'null' },
+      { origin: url },
+    ]
+    for (const headers of foreign) {
+      expect((await device.register({ jti }, headers)).status).toBe(400)
+    }
+    expect((await device.register({ jti }, { 'sec-fetch-site': 'same-origin' })).status).toBe(200)
+  })
+})
+
 describe('a link on another site', () => {
   const link = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
 
@@ -279,47 +321,6 @@ describe('what deviceBinding refuses', () => {
     deviceBinding(sessions)
     expect(() => deviceBinding(sessions)).toThrow(/have one already/)
     expect(() => deviceBinding({} as never)).toThrow(/createSessions/)
-  })
-})
-
-describe('a challenge', () => {
-  const key = { x: 'x'.repeat(43), y: 'y'.repeat(43) }
-  const NOW = 1_800_000_000_000
-
-  it('is used once, however many there are and whatever the clocks say', () => {
-    const made = fc.record({ madeAt: fc.integer({ min: 0, max: 10 }), skew: fc.integer({ min: -2, max: 2 }) })
-    fc.assert(
-      fc.property(fc.array(made, { maxLength: 40 }), (list) => {
-        let binding = newBinding(key, NOW)
-        const challenges = list.map(({ madeAt }, i) => ({ nonce: `n${i}`, madeAt: NOW + madeAt * MINUTE }))
-        const accepted = new Set<string>()
-        for (const [i, { skew }] of [...list, ...list, ...list].entries()) {
-          const challenge = challenges[i % list.length]!
-          const next = use(binding, challenge, challenge.madeAt + skew * MINUTE)
-          if (next === undefined) continue
-          expect(accepted).not.toContain(challenge.nonce)
-          accepted.add(challenge.nonce)
-          expect(next.used.length).toBeLessThanOrEqual(8)
-          binding = parseBinding(formatBinding(next))
-          expect(binding).toEqual(next)
-        }
-      }),
-      { numRuns: 1_000 },
-    )
-  })
-
-  it('that is younger than all that were used is not refused', () => {
-    let binding = newBinding(key, NOW)
-    for (let i = 0; i < 100; i++) {
-      binding = use(binding, { nonce: `n${i}`, madeAt: NOW + i }, NOW + i)!
-      expect(binding).toBeDefined()
-    }
-  })
-
-  it('a record that cannot be read is an error, and no session without a device', () => {
-    for (const text of ['', 'x', 'id.x.y', 'id.x.y.1.0.?', 'id.x.y.1.0.0.nonce']) {
-      expect(() => parseBinding(text)).toThrow(/what the record says of its device/)
-    }
   })
 })
 

@@ -28,11 +28,15 @@ export function createEnforcement({ core, settings, cookies, registerTag }: Endp
     return binding === undefined || now < binding.boundAt + SETTLING || cookies.isIn(visit, binding, now)
   }
 
-  /** The answer to a login, also to one that was clicked twice: its token is the first of this user, and it has not been bound yet. */
-  function isJustLoggedIn({ record, cookie }: Visit): boolean {
-    const { authenticatedAt, generation, userSince, bound } = record
+  /**
+   * The answer to a login, also to one that was clicked twice, or to a step-up soon after: whoever asked has just shown who they are. Nobody else,
+   * or a thief would bind a session that its own browser could not.
+   */
+  function isJustLoggedIn({ record, cookie, brought }: Visit): boolean {
+    const { authenticatedAt, generation, retiredBelow, bound } = record
     if (cookie !== 'send' || authenticatedAt === undefined || bound !== undefined) return false
-    return generation === userSince && clock() < authenticatedAt + CHALLENGE_LIFE
+    const isByThisRequest = generation === retiredBelow && generation > brought
+    return isByThisRequest && clock() < authenticatedAt + CHALLENGE_LIFE
   }
 
   function offer(visit: Visit): HeaderChange {

@@ -13,7 +13,6 @@ export class ProofError extends Error {
 }
 
 const LONGEST = 4096
-const PART = /^[A-Za-z0-9_-]+$/
 const COORDINATE = /^[A-Za-z0-9_-]{43}$/
 /** ECDSA on P-256 in the form of RFC 7518, section 3.4: r and s, and nothing around them. */
 const SIGNATURE = 64
@@ -46,7 +45,7 @@ interface Jws {
 function parse(header: string): Jws {
   if (header.length > LONGEST) throw new ProofError(`it is longer than ${LONGEST} characters`)
   const parts = header.split('.')
-  if (parts.length !== 3 || !parts.every((part) => PART.test(part)))
+  if (parts.length !== 3 || !parts.every(isBase64url))
     throw new ProofError('it is no compact JWS of three parts')
   const [head, payload, signature] = parts as [string, string, string]
   const jws: Jws = {
@@ -60,6 +59,11 @@ function parse(header: string): Jws {
   if (alg !== 'ES256') throw new ProofError('its alg is not ES256')
   if ('crit' in jws.header) throw new ProofError('it has critical extensions (RFC 7515, section 4.1.11)')
   return jws
+}
+
+/** The one spelling of its bytes, and not empty. */
+function isBase64url(part: string): boolean {
+  return part !== '' && Buffer.from(part, 'base64url').toString('base64url') === part
 }
 
 function parsePart(part: string, name: string): Record<string, unknown> {

@@ -36,6 +36,18 @@ const pages: Record<string, (session: Session<Data>) => Promise<Page>> = {
     await session.elevate('mfa')
     return { status: 200, text: 'welcome' }
   },
+  async 'POST /login-mfa'(session) {
+    await session.login('ann')
+    await session.elevate('mfa')
+    return { status: 200, text: 'welcome' }
+  },
+  async 'POST /rotate'(session) {
+    return { status: 200, text: String(await session.rotate()) }
+  },
+  async 'POST /remember'(session) {
+    session.setLifetime({ persistent: true })
+    return { status: 200, text: 'remembered' }
+  },
   async 'POST /logout'(session) {
     await session.logout()
     return { status: 200, text: 'bye' }
