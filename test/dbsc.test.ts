@@ -43,10 +43,18 @@ describe.each(Object.keys(boundSites))('on %s, while the store is down', (framew
 })
 
 describe('a refresh', () => {
-  it('that asks for a challenge writes nothing', async () => {
+  it('costs one read and one write, and to ask for a challenge one read', async () => {
     const store = faulty(memoryStore())
     const { device } = await start('Express', { store })
-    await device.bind()
+    const proof = device.proof({ jti: await device.bind() })
+    const asked = async (ask: () => Promise<Reply>) => {
+      const before = store.asked
+      return [(await ask()).status, store.asked - before]
+    }
+    expect(await asked(() => device.refresh())).toEqual([403, 1])
+    expect(await asked(() => device.refresh(proof))).toEqual([200, 2])
+    expect(await asked(() => device.refresh(proof))).toEqual([403, 1])
+    expect(await asked(() => device.me())).toEqual([200, 1])
     store.freeze('before', ['create', 'update', 'touch', 'destroy'])
     for (let n = 0; n < 50; n++) expect((await device.refresh()).status).toBe(403)
     store.thaw()
@@ -324,7 +332,9 @@ describe('what deviceBinding refuses', () => {
   })
 })
 
-describe.each(['sqlite', 'redis', 'postgres'])('three processes on one store: %s', (name) => {
+const SHARED = ['sqlite', 'redis', 'memcached', 'postgres', 'redis in front of postgres']
+
+describe.each(SHARED)('three processes on one store: %s', (name) => {
   let store: RunningStore
   let processes: Processes
   beforeAll(async () => {

@@ -1,4 +1,4 @@
-/** What the endpoints say to browsers. Docs/decisions/023-device-binding.md has the table. */
+/** What browsers are told, and what they make of it. docs/dbsc.md has the table. */
 
 /** The browser asks again later, and keeps its session until then. Never 429, which ends it. */
 export function tryLater(): Response {
@@ -26,7 +26,7 @@ export function registered(cookie: string, challenge: string, id: string, instru
   return answer(200, JSON.stringify({ session_identifier: id, ...instructions }), headers)
 }
 
-/** To whom is for the events, which say why. */
+/** Which check it failed is in the event, and nothing for whoever made it. */
 export function refused(): Response {
   return answer(400, 'this session cannot be bound like this')
 }
