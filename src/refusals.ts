@@ -1,4 +1,3 @@
-import type { HoldfastError } from './errors.ts'
 import { CookieWithheldError, HeadersSentError, SessionEndedError, StoreUnavailableError } from './errors.ts'
 import { routeOf } from './request.ts'
 import type { Visit } from './visit.ts'
@@ -20,12 +19,10 @@ export function withheld(visit: Visit): CookieWithheldError {
 }
 
 /** The token is dead, or does not suffice, and a change made with it is not saved. */
-export function ended(visit: Visit): HoldfastError {
-  return (
-    visit.refusal ??
-    new SessionEndedError(
-      `session ${handleOf(visit)} ended or got a new token while this request was under way, so what the request changed was not saved`,
-    )
+export function ended(visit: Visit): NonNullable<Visit['refusal']> {
+  if (visit.refusal) return visit.refusal
+  return new SessionEndedError(
+    `session ${handleOf(visit)} ended or got a new token while this request was under way, so what the request changed was not saved`,
   )
 }
 
