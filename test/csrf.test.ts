@@ -1,0 +1,159 @@
+import { once } from 'node:events'
+import { connect, createServer } from 'node:http2'
+import type { AddressInfo } from 'node:net'
+import { CrossOriginError, type CsrfOptions, createSessions, OptionsError } from 'holdfast'
+import { nodeSessions } from 'holdfast/node'
+import { describe, expect, it } from 'vitest'
+import { manager, SECRET } from './helpers/browser.ts'
+
+const guarded = (csrf: boolean | CsrfOptions = true) => manager({ csrf }).sessions
+const posted = (headers: Record<string, string>, method: string | undefined = 'POST') => ({
+  url: '/order?id=7',
+  headers,
+  method,
+})
+
+describe('the guard', () => {
+  const sessions = guarded()
+
+  it('tells what was refused, and the cure', async () => {
+    const refused = sessions.open(
+      posted({ 'sec-fetch-site': 'same-site', origin: 'https://blog.shop.example' }),
+    )
+    await expect(refused).rejects.toThrow(CrossOriginError)
+    await expect(refused).rejects.toMatchObject({
+      status: 403,
+      statusCode: 403,
+      code: 'HOLDFAST_CROSS_ORIGIN',
+    })
+    await expect(refused).rejects.toThrow(
+      'POST /order: refused, since a page of another origin sent it (Sec-Fetch-Site: same-site, Origin: https://blog.shop.example). ' +
+        'If that origin is yours, and be it this one, to which a proxy gave another Host, put it into csrf.trustedOrigins.',
+    )
+    await expect(sessions.open(posted({ origin: 'null', host: 'null' }))).rejects.toThrow(
+      '(Sec-Fetch-Site: absent, Origin: null). Origin is null for sandboxed frames',
+    )
+    await expect(sessions.open(posted({ 'sec-fetch-site': 'cross-site' }))).rejects.toThrow('Origin: absent')
+  })
+
+  it('judges a web Request by its Host header, and by its URL where there is none', async () => {
+    const request = (origin: string, headers: Record<string, string> = {}) =>
+      sessions.open(
+        new Request('http://shop.example:8080/order', { method: 'POST', headers: { origin, ...headers } }),
+      )
+    await request('http://shop.example:8080')
+    await request('https://shop.example', { host: 'shop.example' })
+    await expect(request('http://shop.example')).rejects.toThrow(CrossOriginError)
+    await expect(request('http://shop.example:8080', { host: 'inner' })).rejects.toThrow(CrossOriginError)
+  })
+
+  it('reads any spelling of an address, and takes nothing beside the host for it', async () => {
+    const from = (origin: string, host: string) => sessions.open(posted({ origin, host }))
+    await from('http://[::1]:3000', '[0:0:0:0:0:0:0:1]:3000')
+    await from('https://xn--bcher-kva.example', 'bücher.example')
+    for (const host of [
+      'ann@shop.example',
+      'shop.example/x',
+      'shop.example?',
+      'shop.example#x',
+      '',
+      '%',
+      ' ',
+    ]) {
+      await expect(from('https://shop.example', host), host).rejects.toThrow(CrossOriginError)
+    }
+    await expect(sessions.open(posted({ origin: 'https://shop.example' }))).rejects.toThrow(CrossOriginError)
+  })
+
+  it('takes a method that nobody told, and one that it does not know, for one that writes', async () => {
+    for (const method of [undefined, 'QUERY', 'get', 'CONNECT']) {
+      const source = { ...posted({ 'sec-fetch-site': 'cross-site' }), method }
+      await expect(sessions.open(source as never), method).rejects.toThrow(CrossOriginError)
+    }
+  })
+
+  it('holds for lazy sessions, and whenever the same request is opened again', async () => {
+    const source = posted({ 'sec-fetch-site': 'cross-site' })
+    await expect(sessions.open(source, { lazy: true })).rejects.toThrow(CrossOriginError)
+    await expect(sessions.open(source)).rejects.toThrow(CrossOriginError)
+    expect(() => sessions.of(source)).toThrow(TypeError)
+  })
+
+  it('has nothing to say of a mere Cookie header, and of no request at all', async () => {
+    expect((await sessions.open('theme=dark')).isNew).toBe(true)
+    expect((await sessions.open(undefined)).isNew).toBe(true)
+  })
+
+  it('goes by :authority over HTTP/2', async () => {
+    const server = createServer(
+      nodeSessions(guarded(), (_request, response) => response.end('ok')) as never,
+    ).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const connection = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    const post = async (headers: Record<string, string>) => {
+      const stream = connection.request({ ':method': 'POST', ':path': '/', ...headers }).end()
+      const [answer] = await once(stream, 'response')
+      stream.resume()
+      return answer[':status']
+    }
+    expect(await post({ ':authority': 'shop.example', origin: 'https://shop.example' })).toBe(200)
+    expect(await post({ ':authority': 'shop.example', origin: 'https://evil.example' })).toBe(403)
+    expect(
+      await post({ ':authority': 'shop.example', host: 'evil.example', origin: 'https://evil.example' }),
+    ).toBe(403)
+    connection.close()
+    await new Promise<void>((closed) => server.close(() => closed()))
+  })
+})
+
+describe('csrf.trustedOrigins', () => {
+  it('takes origins as browsers send them, those of packaged apps too', async () => {
+    const origins = [
+      'https://a.example',
+      'http://[::1]:3000',
+      'capacitor://localhost',
+      'chrome-extension://abcdefgh',
+    ]
+    const sessions = guarded({ trustedOrigins: origins })
+    for (const origin of origins)
+      await sessions.open(posted({ origin, 'sec-fetch-site': 'cross-site', host: 'shop.example' }))
+  })
+
+  it.each([
+    [
+      'https://a.example/',
+      '"https://a.example/" is not an origin as browsers send it',
+      'Say "https://a.example"',
+    ],
+    ['https://a.example:443', '"https://a.example:443" is not', 'Say "https://a.example"'],
+    ['https://A.example', '"https://A.example" is not', 'Say "https://a.example"'],
+    ['https://a.example/path', 'is not an origin', 'Say "https://a.example"'],
+    ['https://ann@a.example', 'is not an origin', 'Say "https://a.example"'],
+    ['https://*.a.example', '"https://*.a.example" is not an origin', 'such as "https://shop.example"'],
+    ['a.example', '"a.example" is not an origin', 'such as "https://shop.example"'],
+    ['*', '"*" is not an origin', 'such as "https://shop.example"'],
+    ['null', '"null" is not an origin', 'such as "https://shop.example"'],
+    ['', '"" is not an origin', 'such as "https://shop.example"'],
+    [7, '7 is not an origin', 'such as "https://shop.example"'],
+    [undefined, 'undefined is not an origin', 'such as "https://shop.example"'],
+  ])('refuses %s', (origin, problem, cure) => {
+    const create = () => guarded({ trustedOrigins: [origin as string] })
+    expect(create).toThrow(OptionsError)
+    expect(create).toThrow(`csrf.trustedOrigins: `)
+    expect(create).toThrow(problem)
+    expect(create).toThrow(cure)
+  })
+})
+
+it('csrf: refuses what is no option by name', () => {
+  const create = (csrf: unknown) => () => createSessions({ secret: SECRET, csrf: csrf as boolean })
+  expect(create({ trusted: [] })).toThrow(
+    'csrf.trusted: there is no such option. There are: trustedOrigins, strict',
+  )
+  expect(create({ trustedOrigins: 'https://a.example' })).toThrow(
+    'csrf.trustedOrigins: must be a list of origins',
+  )
+  expect(create({ strict: 1 })).toThrow('csrf.strict: 1 must be a boolean')
+  expect(create('on')).toThrow('csrf')
+  expect(create(null)).toThrow('csrf')
+})
