@@ -20,6 +20,8 @@ export default {
       'value',
     ].map((name) => `src/${name}.ts`),
     'src/frameworks/headers.ts',
+    'src/security/csrf.ts',
+    'src/security/csrf-token.ts',
     'src/stores/layered/entry.ts',
     'src/stores/memcached/ring.ts',
     'src/stores/migrating/stages.ts',

@@ -5,6 +5,7 @@ import { CrossOriginError, type CsrfOptions, createSessions, OptionsError } from
 import { nodeSessions } from 'holdfast/node'
 import { describe, expect, it } from 'vitest'
 import { manager, SECRET } from './helpers/browser.ts'
+import { requests, TRUSTED, upgrades } from './helpers/cross-origin-requests.ts'
 
 const guarded = (csrf: boolean | CsrfOptions = true) => manager({ csrf }).sessions
 const posted = (headers: Record<string, string>, method: string | undefined = 'POST') => ({
@@ -15,6 +16,36 @@ const posted = (headers: Record<string, string>, method: string | undefined = 'P
 
 describe('the guard', () => {
   const sessions = guarded()
+
+  it('judges requests as the table says', async () => {
+    const trusting = guarded({ trustedOrigins: [TRUSTED] })
+    const judge = async (method: string, headers: Record<string, string | undefined>) => {
+      const opened = trusting.open({ method, url: '/', headers })
+      return opened.then(
+        () => 200,
+        ({ status }) => status,
+      )
+    }
+    for (const [method, site, origin, host, status] of requests) {
+      const headers = { 'sec-fetch-site': site, origin, host }
+      expect(await judge(method, headers), `${method} ${site} ${origin} ${host}`).toBe(status)
+    }
+    for (const [site, origin, status] of upgrades) {
+      const headers = { 'sec-fetch-site': site, origin, host: 'shop.example', upgrade: 'websocket' }
+      expect(await judge('GET', headers), `upgrade ${site} ${origin}`).toBe(status)
+    }
+  })
+
+  it('refuses in strict mode a cookie of ours that comes without any word of its page', async () => {
+    const strict = guarded({ strict: true })
+    await strict.open(posted({}))
+    await strict.open(posted({ cookie: 'theme=dark' }))
+    await strict.open(posted({ cookie: '__Host-id=x', 'sec-fetch-site': 'same-origin' }))
+    await expect(strict.open(posted({ cookie: 'theme=dark; __Host-id=x' }))).rejects.toThrow(
+      'POST /order: refused, since it brings a session cookie, and neither Sec-Fetch-Site nor Origin to say where it comes from (csrf.strict)',
+    )
+    await sessions.open(posted({ cookie: '__Host-id=x' }))
+  })
 
   it('tells what was refused, and the cure', async () => {
     const refused = sessions.open(
