@@ -1,3 +1,4 @@
+import { createHmac, hkdfSync } from 'node:crypto'
 import {
   createSessions,
   NotLoadedError,
@@ -136,10 +137,24 @@ describe('a token for forms', () => {
       ` ${value}`,
       value.toLowerCase(),
       'ä'.repeat(52),
+      `${value.slice(0, 10)}ä${value.slice(11)}`,
+      `${value.slice(0, 51)}ä`,
       visitor.cookie,
     ]
     for (const other of [...others, undefined, null, 7, {}, [value], Symbol('x')])
       expect(await verify(other), String(other)).toBe(false)
+  })
+
+  it('is made as its format says, so that no deployment makes forms fail by accident', async () => {
+    const { visitor, token } = await signedIn()
+    const value = await token()
+    const handle = await visitor.visit((session) => session.handle)
+    const key = Buffer.from(hkdfSync('sha256', SECRET, '', 'holdfast/1/id/csrf', 32))
+    const tag = createHmac('sha256', key)
+      .update(`${value.slice(4, 20)} ${handle} 2`)
+      .digest('base64url')
+    expect(value.slice(20)).toBe(tag.slice(0, 32))
+    expect(value.slice(0, 4)).toBe(visitor.cookie!.slice(0, 4))
   })
 
   it('is no session token, and a session token is none', async () => {

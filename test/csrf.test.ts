@@ -1,9 +1,11 @@
 import { once } from 'node:events'
 import { connect, createServer } from 'node:http2'
 import type { AddressInfo } from 'node:net'
-import { CrossOriginError, type CsrfOptions, createSessions, OptionsError } from 'holdfast'
+import fc from 'fast-check'
+import { CrossOriginError, type CsrfOptions, createSessions, OptionsError, type Sessions } from 'holdfast'
 import { nodeSessions } from 'holdfast/node'
-import { describe, expect, it } from 'vitest'
+import { webSessions } from 'holdfast/web'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { manager, SECRET } from './helpers/browser.ts'
 import { requests, TRUSTED, upgrades } from './helpers/cross-origin-requests.ts'
 
@@ -15,7 +17,10 @@ const posted = (headers: Record<string, string>, method: string | undefined = 'P
 })
 
 describe('the guard', () => {
-  const sessions = guarded()
+  let sessions: Sessions
+  beforeEach(() => {
+    sessions = guarded()
+  })
 
   it('judges requests as the table says', async () => {
     const trusting = guarded({ trustedOrigins: [TRUSTED] })
@@ -93,7 +98,8 @@ describe('the guard', () => {
     ]) {
       await expect(from('https://shop.example', host), host).rejects.toThrow(CrossOriginError)
     }
-    await expect(sessions.open(posted({ origin: 'https://shop.example' }))).rejects.toThrow(CrossOriginError)
+    for (const origin of ['https://shop.example', 'https://undefined'])
+      await expect(sessions.open(posted({ origin }))).rejects.toThrow(CrossOriginError)
   })
 
   it('takes a method that nobody told, and one that it does not know, for one that writes', async () => {
@@ -113,6 +119,50 @@ describe('the guard', () => {
   it('has nothing to say of a mere Cookie header, and of no request at all', async () => {
     expect((await sessions.open('theme=dark')).isNew).toBe(true)
     expect((await sessions.open(undefined)).isNew).toBe(true)
+  })
+
+  it('accepts no origin but that of Host, whatever stands in the headers, and trips over nothing', async () => {
+    const near = [
+      'shop.example',
+      'https://shop.example',
+      'http://shop.example:80',
+      'null',
+      ':',
+      '[::1]',
+      '//',
+      '@',
+      '\\',
+      '%',
+      '*',
+    ]
+    const text = fc.oneof(fc.constantFrom(...near), fc.string({ maxLength: 30 }), fc.webUrl())
+    const texts = fc.array(text, { minLength: 1, maxLength: 3 }).map((parts) => parts.join(''))
+    await fc.assert(
+      fc.asyncProperty(texts, texts, async (origin, host) => {
+        const refused = await sessions.open(posted({ origin, host })).then(
+          () => undefined,
+          (error) => error,
+        )
+        if (refused) {
+          expect(refused).toBeInstanceOf(CrossOriginError)
+          return
+        }
+        const { protocol, host: own } = new URL(origin)
+        expect(own).toBe(new URL(`${protocol}//${host}`).host)
+        expect(origin).toMatch(/^https?:\/\/[^/?#@\\]+$/)
+      }),
+      { numRuns: 5_000, examples: [['https://shop.example', 'shop.example']] },
+    )
+  })
+
+  it('is answered by adapters of their own accord', async () => {
+    const request = new Request('https://shop.example/', {
+      method: 'POST',
+      headers: { 'sec-fetch-site': 'same-site' },
+    })
+    const answer = await webSessions(sessions, () => new Response('ok'))(request)
+    expect(answer.status).toBe(403)
+    expect(await answer.text()).toContain('a page of another origin sent it')
   })
 
   it('goes by :authority over HTTP/2', async () => {
@@ -144,6 +194,7 @@ describe('csrf.trustedOrigins', () => {
       'http://[::1]:3000',
       'capacitor://localhost',
       'chrome-extension://abcdefgh',
+      'my-app://localhost:8100',
     ]
     const sessions = guarded({ trustedOrigins: origins })
     for (const origin of origins)
@@ -161,6 +212,10 @@ describe('csrf.trustedOrigins', () => {
     ['https://a.example/path', 'is not an origin', 'Say "https://a.example"'],
     ['https://ann@a.example', 'is not an origin', 'Say "https://a.example"'],
     ['https://*.a.example', '"https://*.a.example" is not an origin', 'such as "https://shop.example"'],
+    ['capacitor://localhost/', '"capacitor://localhost/" is not an origin', 'such as "https://shop.example"'],
+    ['capacitor://localhost:80a', 'is not an origin', 'such as "https://shop.example"'],
+    [' capacitor://localhost', 'is not an origin', 'such as "https://shop.example"'],
+    ['capacitor://*', 'is not an origin', 'such as "https://shop.example"'],
     ['a.example', '"a.example" is not an origin', 'such as "https://shop.example"'],
     ['*', '"*" is not an origin', 'such as "https://shop.example"'],
     ['null', '"null" is not an origin', 'such as "https://shop.example"'],
@@ -176,7 +231,7 @@ describe('csrf.trustedOrigins', () => {
   })
 })
 
-it('csrf: refuses what is no option by name', () => {
+it('csrf: refuses what is no option by name', async () => {
   const create = (csrf: unknown) => () => createSessions({ secret: SECRET, csrf: csrf as boolean })
   expect(create({ trusted: [] })).toThrow(
     'csrf.trusted: there is no such option. There are: trustedOrigins, strict',
@@ -185,6 +240,7 @@ it('csrf: refuses what is no option by name', () => {
     'csrf.trustedOrigins: must be a list of origins',
   )
   expect(create({ strict: 1 })).toThrow('csrf.strict: 1 must be a boolean')
+  await manager({ csrf: false }).sessions.open(posted({ 'sec-fetch-site': 'cross-site', cookie: 'a=b' }))
   expect(create('on')).toThrow('csrf')
   expect(create(null)).toThrow('csrf')
 })

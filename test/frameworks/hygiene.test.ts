@@ -60,7 +60,7 @@ describe.each(Object.entries(servers))('a response on %s', (_name, serve) => {
     }
   })
 
-  it('NIST 5.1(3): clears the cookie with the attributes that it was set with', async () => {
+  it('NIST 5.1(3), threat 15: says SameSite, and clears the cookie with the attributes that it was set with', async () => {
     const visitor = client(server.url)
     const { headers: set } = await visitor.get('/login?user=ann')
     const { headers: cleared } = await visitor.get('/leave')
