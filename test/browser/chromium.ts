@@ -62,7 +62,7 @@ export async function startChromium({ spki, features = [], hosts = [] }: Chromiu
   )
   const stop = async (devTools?: DevTools) => {
     devTools?.close()
-    if (browser.exitCode === null && browser.signalCode === null) {
+    if (browser.pid !== undefined && browser.exitCode === null && browser.signalCode === null) {
       browser.kill('SIGKILL')
       await once(browser, 'exit')
     }
