@@ -21,6 +21,8 @@ export default {
     ].map((name) => `src/${name}.ts`),
     ...['binding', 'challenge', 'proof', 'tags'].map((name) => `src/dbsc/${name}.ts`),
     'src/frameworks/headers.ts',
+    'src/security/csrf.ts',
+    'src/security/csrf-token.ts',
     'src/stores/layered/entry.ts',
     'src/stores/memcached/ring.ts',
     'src/stores/migrating/stages.ts',

@@ -7,6 +7,8 @@ const ABOUT = [
   'breaker',
   'codec',
   'cookie',
+  'csrf',
+  'csrf-token',
   'dbsc-binding',
   'dbsc-proof',
   'deadline',

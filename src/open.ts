@@ -283,6 +283,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     carried: undefined,
     overwritten: undefined,
     cookie: 'none',
+    clearSiteData: false,
     resend: false,
     answered: false,
     lateCheck: undefined,

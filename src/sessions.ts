@@ -19,6 +19,8 @@ import type { RequestSource } from './request.ts'
 import { createRequestSlots, layersOf } from './request-slots.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
 import { recordSeal } from './seal.ts'
+import { crossOrigin } from './security/csrf.ts'
+import { csrfSigner } from './security/csrf-token.ts'
 import type { Session } from './session.ts'
 import { resolveOptions } from './settings.ts'
 import type { Store } from './store.ts'
@@ -36,7 +38,7 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
 
   /**
    * The session that the request's cookie names, or a new one. Loaded, unless `lazy`. Opening one request twice gives one session.
-   * @throws StoreUnavailableError
+   * @throws StoreUnavailableError; CrossOriginError where `csrf` is set, before anything is loaded
    */
   open(source: RequestSource, options?: { lazy?: boolean }): Promise<Session<Data>>
   /**
@@ -153,12 +155,15 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     opener,
     committer,
     answerer,
+    csrf: csrfSigner(secrets, name),
     stampOf: (value: string) => hash('sha256', `${name} ${value}`, 'base64url'),
   }
 
   function open(source: RequestSource, openOptions?: { lazy?: boolean }): Promise<Session<Data>> {
     const known = typeof source === 'object' ? slots.get(source) : undefined
     if (known) return openOptions?.lazy ? known.opening : known.opening.then(load)
+    const refused = settings.csrf && crossOrigin(source, settings.csrf, settings.cookie.name)
+    if (refused) return Promise.reject(refused)
     if (work.isClosing) return Promise.reject(managerClosed(name))
     const begun = work.count(opener.open(source, openOptions))
     if (typeof source !== 'object') return begun.then(hold)

@@ -22,6 +22,8 @@ import type {
 } from './options.ts'
 import type { RequestView } from './request.ts'
 import type { StandardSchema } from './schema.ts'
+import type { CsrfPolicy } from './security/csrf.ts'
+import { resolveCsrf } from './security/csrf.ts'
 import type { Store } from './store.ts'
 import { memoryStore } from './stores/memory.ts'
 
@@ -32,6 +34,7 @@ export interface Settings {
   readonly store: Store
   readonly lifetime: LifetimePolicy
   readonly cookie: CookieSettings
+  readonly csrf: CsrfPolicy | undefined
   readonly schema: StandardSchema | undefined
   readonly onInvalid: 'anonymous' | 'error' | ((data: unknown, error: Error) => object | undefined)
   readonly codec: Codec
@@ -81,6 +84,7 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
     store: resolveStore(options.store, logger),
     lifetime: resolveLifetime(options.lifetime ?? {}),
     cookie: resolveCookie(options.cookie ?? {}, name),
+    csrf: resolveCsrf(options.csrf),
     schema: checkSchema(options.schema),
     onInvalid: resolveOnInvalid(options.onInvalid),
     codec: checkCodec(options.codec ?? defaultCodec),
@@ -108,6 +112,7 @@ const OPTION_NAMES = [
     'store',
     'lifetime',
     'cookie',
+    'csrf',
     'schema',
     'onInvalid',
     'codec',

@@ -71,6 +71,8 @@ export interface Visit {
   overwritten: Set<string> | undefined
 
   cookie: 'none' | 'send' | 'clear'
+  /** The browser is to clear what it keeps of this site. */
+  clearSiteData: boolean
   /** The client's token is right but should be given again: its answer was lost, or an older secret signed it. */
   resend: boolean
   /** The headers have left; what needs a cookie is too late. */
