@@ -109,6 +109,12 @@ describe('the guard', () => {
     }
   })
 
+  it('names a request of which only headers were given as what it is', async () => {
+    await expect(sessions.open({ headers: { 'sec-fetch-site': 'cross-site' } })).rejects.toThrow(
+      /^this request: refused/,
+    )
+  })
+
   it('holds for lazy sessions, and whenever the same request is opened again', async () => {
     const source = posted({ 'sec-fetch-site': 'cross-site' })
     await expect(sessions.open(source, { lazy: true })).rejects.toThrow(CrossOriginError)

@@ -56,15 +56,16 @@ export function crossOrigin(
   const origin = header(source, 'origin')
   if (site === 'same-origin' || site === 'none') return undefined
   if (origin !== undefined && trustedOrigins.has(origin)) return undefined
+  const route = routeOf(source) ?? 'this request'
   if (site === undefined && origin === undefined) {
     if (!strict || readCookies(cookieHeader(source), cookieName, 1).length === 0) return undefined
     return new CrossOriginError(
-      `${routeOf(source)}: refused, since it brings a session cookie, and neither Sec-Fetch-Site nor Origin to say where it comes from (csrf.strict)`,
+      `${route}: refused, since it brings a session cookie, and neither Sec-Fetch-Site nor Origin to say where it comes from (csrf.strict)`,
     )
   }
   if (site === undefined && isOriginOf(origin!, hostOf(source))) return undefined
   return new CrossOriginError(
-    `${routeOf(source)}: refused, since a page of another origin sent it ` +
+    `${route}: refused, since a page of another origin sent it ` +
       `(Sec-Fetch-Site: ${site ?? 'absent'}, Origin: ${origin ?? 'absent'}). ${cureFor(origin)}`,
   )
 }
