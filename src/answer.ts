@@ -117,7 +117,7 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     const { name, attributes } = settings.cookie
     if (visit.cookie === 'clear') return { name, value: '', attributes: { ...attributes, maxAge: 0 } }
     const isResent = visit.resend && visit.standing === 'live' && clock() - visit.openedAt <= ANSWER_TIME
-    if (visit.cookie === 'none' && !isResent) return undefined
+    if ((visit.cookie === 'none' && !isResent) || visit.unconcluded) return undefined
     warnOfPlainHttp(visit)
     const record = visit.kept!.record
     const token = signer.sign({ id: visit.id!, generation: record.generation })

@@ -33,6 +33,7 @@ export function startAnew(
   visit.kept = undefined
   visit.unresolved = undefined
   visit.lost = []
+  visit.unconcluded = undefined
   visit.carried = undefined
   // What an earlier commit made due was for the session that is over.
   if (visit.cookie === 'send') visit.cookie = 'none'

@@ -8,9 +8,16 @@ export interface SessionEvents {
   rotated: { handle: string }
   /**
    * Sessions were ended from outside: `revoke`, `revokeOthers`, `revokeAll`. Only those of `handle` or `userId`, if they are there;
-   * whether a session is one of them, its `reload()` tells.
+   * whether a session is one of them, its `reload()` tells. `reason: 'limit'`: a login of the same user was one more than `maxSessionsPerUser`.
    */
-  revoked: { count: number; handle?: string | undefined; userId?: string | undefined }
+  revoked: {
+    count: number
+    handle?: string | undefined
+    userId?: string | undefined
+    reason?: 'limit' | undefined
+  }
+  /** A login failed since the user has as many sessions as `maxSessionsPerUser` allows. */
+  refused: { userId: string; limit: number; route?: string | undefined }
   expired: { handle: string }
   /** A token that rotation had replaced was used again: two parties hold this login. The session has been ended. */
   reuse: { handle: string; userId?: string | undefined; route?: string | undefined }
@@ -48,6 +55,7 @@ const NAMES: readonly (keyof SessionEvents)[] = [
     'logout',
     'rotated',
     'revoked',
+    'refused',
     'expired',
     'reuse',
     'forged',

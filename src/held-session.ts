@@ -11,6 +11,7 @@ import { endSession } from './end.ts'
 import { AuthenticationRequiredError, DataError, NotLoadedError, OptionsError } from './errors.ts'
 import { checkTypes, refuseUnknown } from './given.ts'
 import { expiry, mayRotate } from './lifetime.ts'
+import type { LoginRules } from './login-rules.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
 import { reload } from './rebase.ts'
@@ -25,6 +26,7 @@ export interface SessionParts {
   readonly core: Core
   readonly opener: Opener
   readonly committer: Committer
+  readonly logins: LoginRules
   readonly answerer: Answerer
   readonly stampOf: (value: string) => string
 }
@@ -110,10 +112,11 @@ export class HeldSession<Data extends object> implements Session<Data> {
   login(userId: string, options: LoginOptions = {}): Promise<void> {
     return this.#begin(async () => {
       checkName('userId', userId)
-      refuseUnknown('login: ', options, ['stamp', 'externalId', 'level'])
-      checkTypes('login: ', options, { stamp: 'string', level: 'string' })
+      refuseUnknown('login: ', options, ['stamp', 'externalId', 'level', 'revokeOthers'])
+      checkTypes('login: ', options, { stamp: 'string', level: 'string', revokeOthers: 'boolean' })
       if (options.externalId !== undefined) checkName('externalId', options.externalId)
       const visit = this.#beforeHeaders('log in')
+      await this.#parts.logins.checkRoom(visit, userId, options)
       const { user } = visit.record
       const isAnotherUsers = user !== undefined && user !== userId
       const lifetimes = isAnotherUsers ? visit.operations.filter(({ kind }) => kind === 'lifetime') : []
@@ -123,6 +126,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
         user: userId,
         externalId: options.externalId,
         level: options.level,
+        ...(options.revokeOthers && { revokeOthers: true }),
         stamp: options.stamp === undefined ? undefined : this.#parts.stampOf(options.stamp),
         about: this.#settings.describe?.(viewOf(visit.source)),
       })

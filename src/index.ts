@@ -14,6 +14,7 @@ export {
   OptionsError,
   SchemaError,
   SessionEndedError,
+  SessionLimitError,
   StoreUnavailableError,
 } from './errors.ts'
 export type { SessionEvents } from './events.ts'
@@ -26,6 +27,7 @@ export type {
   LifetimePreset,
   Logger,
   MergeRulesFor,
+  SessionLimit,
   SessionOptions,
 } from './options.ts'
 export type { Register, RegisteredSessions } from './register.ts'

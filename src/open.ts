@@ -265,6 +265,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     looked: false,
     unresolved: undefined,
     lost: [],
+    unconcluded: undefined,
     outage: undefined,
     carried: undefined,
     overwritten: undefined,

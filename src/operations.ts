@@ -7,7 +7,7 @@ import type { Flash, SessionRecord } from './record.ts'
  * be done again on a record that others have changed meanwhile: their times, user and level stand.
  */
 export type Operation =
-  | ({ readonly kind: 'login' } & LoginFacts)
+  | ({ readonly kind: 'login'; readonly revokeOthers?: boolean } & LoginFacts)
   | { readonly kind: 'elevate'; readonly level: string; readonly until?: number }
   | { readonly kind: 'rotate' }
   | ({ readonly kind: 'lifetime' } & LifetimeOverrides)
@@ -17,7 +17,7 @@ export type Operation =
   /** The first use of the current generation. */
   | { readonly kind: 'confirm' }
   /** The token of a login was given a second time. */
-  | { readonly kind: 'join' }
+  | { readonly kind: 'join'; readonly revokeOthers?: boolean }
   /** The store fell behind a token that we signed. */
   | { readonly kind: 'advance'; readonly generation: number }
 
@@ -59,8 +59,8 @@ export function makesToken({ kind }: Operation): boolean {
 }
 
 /** Also one that joins what the first click has begun. */
-export function isLogin({ kind }: Operation): boolean {
-  return kind === 'login' || kind === 'join'
+export function isLogin(operation: Operation): operation is Operation & { kind: 'login' | 'join' } {
+  return operation.kind === 'login' || operation.kind === 'join'
 }
 
 /** Whether undoing it, as the loss of a machine may, would leave somebody in who was shut out: a token that a login or a step-up has retired. */
@@ -118,7 +118,7 @@ export function apply(record: SessionRecord, operation: Operation, at: Circumsta
 
 function login(
   record: SessionRecord,
-  { kind: _, ...facts }: Operation & { kind: 'login' },
+  { kind: _, revokeOthers: __, ...facts }: Operation & { kind: 'login' },
   at: Circumstances,
 ): SessionRecord {
   const isAnotherUsers = record.user !== undefined && record.user !== facts.user

@@ -34,6 +34,21 @@ export interface SessionOptions<Data extends object> {
   maxBytes?: number
   /** A few words about a request, kept from the login on for the user's list of devices. Default: nothing is kept. */
   describe?: (request: RequestView) => Record<string, string>
+  /**
+   * How many sessions a user may have at a time, and what a login does that would be one too many (ASVS 7.1.2). Needs a store that lists by user.
+   * Default: no limit.
+   *
+   * @example
+   * ```ts
+   * import { createSessions } from 'holdfast'
+   *
+   * const sessions = createSessions({
+   *   secret: process.env.SESSION_SECRET,
+   *   maxSessionsPerUser: { limit: 3, onLimit: 'evict-oldest' },
+   * })
+   * ```
+   */
+  maxSessionsPerUser?: SessionLimit
   /** Save what a handler changed before it failed with an exception or a status of 500 or more. Default: false, as Django does. */
   saveOnError?: boolean
   /** Milliseconds since 1970. Default: `Date.now`; for tests. */
@@ -62,6 +77,16 @@ export interface SessionOptions<Data extends object> {
   sweepEvery?: Duration | false
   /** Where warnings go, and errors that nobody listens for. Default: the console. */
   logger?: Logger
+}
+
+export interface SessionLimit {
+  /** A whole number from 1 up. */
+  readonly limit: number
+  /**
+   * `'evict-oldest'`: the session ends whose login is the longest ago, with a `revoked` event. `'reject'`: the login fails with
+   * `SessionLimitError` and a `refused` event, and leaves the visitor's session as it was.
+   */
+  readonly onLimit: 'evict-oldest' | 'reject'
 }
 
 /** Merge rules by the paths that the data can have. */

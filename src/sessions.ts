@@ -9,6 +9,7 @@ import { createEvents } from './events.ts'
 import { guardStore } from './guard.ts'
 import { HeldSession, loadedVisitOf, visitOf } from './held-session.ts'
 import type { LifetimePolicy } from './lifetime.ts'
+import { createLoginRules } from './login-rules.ts'
 import type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './management.ts'
 import { createManagement } from './management.ts'
 import { createOpener } from './open.ts'
@@ -140,7 +141,8 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     work,
   }
   const opener = createOpener(core)
-  const committer = createCommitter(core)
+  const logins = createLoginRules(core)
+  const committer = createCommitter(core, logins)
   const answerer = createAnswerer(core, committer)
   const management = createManagement(core)
   const stopSweeping = management.keepSweeping()
@@ -150,6 +152,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     core,
     opener,
     committer,
+    logins,
     answerer,
     stampOf: (value: string) => hash('sha256', `${name} ${value}`, 'base64url'),
   }

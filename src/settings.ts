@@ -18,6 +18,7 @@ import type {
   Logger,
   OnStoreFailure,
   Secret,
+  SessionLimit,
   SessionOptions,
 } from './options.ts'
 import type { RequestView } from './request.ts'
@@ -39,6 +40,7 @@ export interface Settings {
   readonly seal: boolean
   readonly maxBytes: number
   readonly describe: ((request: RequestView) => Record<string, string>) | undefined
+  readonly maxSessionsPerUser: SessionLimit | undefined
   readonly saveOnError: boolean
   readonly clock: () => number
   readonly deadlines: Deadlines
@@ -75,10 +77,11 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
     )
   }
   const logger = options.logger ?? console
+  const store = resolveStore(options.store, logger)
   return {
     name,
     secrets: resolveSecrets(options.secret, logger),
-    store: resolveStore(options.store, logger),
+    store,
     lifetime: resolveLifetime(options.lifetime ?? {}),
     cookie: resolveCookie(options.cookie ?? {}, name),
     schema: checkSchema(options.schema),
@@ -88,6 +91,7 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
     seal: options.seal ?? false,
     maxBytes: positive('maxBytes', options.maxBytes ?? 32_768),
     describe: options.describe,
+    maxSessionsPerUser: resolveSessionLimit(options.maxSessionsPerUser, store),
     saveOnError: options.saveOnError ?? false,
     clock: resolveClock(options.clock),
     deadlines: resolveDeadlines(options.deadlines ?? {}),
@@ -116,7 +120,16 @@ const OPTION_NAMES = [
     'maxBytes',
     'describe',
   ],
-  ...['saveOnError', 'clock', 'name', 'deadlines', 'onStoreFailure', 'sweepEvery', 'logger'],
+  ...[
+    'maxSessionsPerUser',
+    'saveOnError',
+    'clock',
+    'name',
+    'deadlines',
+    'onStoreFailure',
+    'sweepEvery',
+    'logger',
+  ],
 ]
 
 function resolveStore(store: Store | undefined, logger: Logger): Store {
@@ -134,6 +147,27 @@ function resolveStore(store: Store | undefined, logger: Logger): Store {
     )
   }
   return store
+}
+
+function resolveSessionLimit(given: SessionLimit | undefined, store: Store): SessionLimit | undefined {
+  if (given === undefined) return undefined
+  refuseUnknown('maxSessionsPerUser.', given, ['limit', 'onLimit'])
+  const { limit, onLimit } = given
+  if (!Number.isInteger(limit) || limit < 1)
+    throw new OptionsError(`maxSessionsPerUser.limit: ${String(limit)} must be a whole number from 1 up`)
+  if (onLimit !== 'evict-oldest' && onLimit !== 'reject') {
+    throw new OptionsError(
+      `maxSessionsPerUser.onLimit: ${JSON.stringify(onLimit)} must be 'evict-oldest' or 'reject'`,
+    )
+  }
+  // What travels with its clients can be ended by user, at best, but not counted.
+  if (!store.users || store.carry) {
+    throw new OptionsError(
+      `maxSessionsPerUser: the ${store.name} store cannot list sessions by user, so nobody could count them. ` +
+        'Keep sessions in a store that can: memory, files, SQL or Redis.',
+    )
+  }
+  return { limit, onLimit }
 }
 
 function checkSchema(schema: StandardSchema | undefined): StandardSchema | undefined {

@@ -6,7 +6,7 @@ import { expect, it } from 'vitest'
 
 /** Small is a feature. Raise the budget only for what an application would miss. */
 const BUDGET = {
-  index: 26_000,
+  index: 29_500,
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
   'stores/sql/index': 10_800,

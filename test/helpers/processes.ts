@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import type { SessionOptions } from 'holdfast'
 
 const worker = fileURLToPath(new URL('./server-process.ts', import.meta.url))
 
@@ -14,9 +15,15 @@ export interface Processes {
   stop(): Promise<void>
 }
 
-export async function startProcesses(storeUrl: string, flags: readonly string[] = []): Promise<Processes> {
+export async function startProcesses(
+  storeUrl: string,
+  flags: readonly string[] = [],
+  options: SessionOptions<object> = {},
+): Promise<Processes> {
   const execArgv = ['--import', 'tsx', ...flags]
-  const children = Array.from({ length: 3 }, () => fork(worker, [storeUrl], { execArgv }))
+  const children = Array.from({ length: 3 }, () =>
+    fork(worker, [storeUrl, JSON.stringify(options)], { execArgv }),
+  )
   const urls = await Promise.all(children.map(async (child) => (await nextMessage(child)) as string))
   let turn = 0
   return {
