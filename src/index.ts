@@ -30,6 +30,7 @@ export type {
   SessionLimit,
   SessionOptions,
 } from './options.ts'
+export type { Policy, StorePolicy } from './policy.ts'
 export type { Register, RegisteredSessions } from './register.ts'
 export type { RequestSource, RequestView } from './request.ts'
 export type { FlashMessage, LoginOptions, Session, SessionLifetime } from './session.ts'

@@ -8,12 +8,13 @@ import type { Listener, SessionEvents } from './events.ts'
 import { createEvents } from './events.ts'
 import { guardStore } from './guard.ts'
 import { HeldSession, loadedVisitOf, visitOf } from './held-session.ts'
-import type { LifetimePolicy } from './lifetime.ts'
 import { createLoginRules } from './login-rules.ts'
 import type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './management.ts'
 import { createManagement } from './management.ts'
 import { createOpener } from './open.ts'
 import type { SessionOptions } from './options.ts'
+import type { Policy } from './policy.ts'
+import { policyOf } from './policy.ts'
 import { managerClosed } from './refusals.ts'
 import type { RequestSource } from './request.ts'
 import { createRequestSlots, layersOf } from './request-slots.ts'
@@ -31,8 +32,8 @@ import { createWork } from './work.ts'
 /** The sessions of one application: what `createSessions` makes and adapters are given. */
 export interface Sessions<Data extends object = Record<string, unknown>> {
   readonly name: string
-  /** The limits in force, in milliseconds. */
-  readonly policy: LifetimePolicy
+  /** What is in force, as frozen data that JSON keeps: for documentation (ASVS 7.1.1) and for checks. */
+  readonly policy: Policy
 
   /**
    * The session that the request's cookie names, or a new one. Loaded, unless `lazy`. Opening one request twice gives one session.
@@ -195,7 +196,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
 
   return {
     name,
-    policy: settings.lifetime,
+    policy: policyOf(settings),
     open,
     commit(session, { status = 200, discard = status >= 500 && !settings.saveOnError } = {}) {
       return answerer.answer(visitOf(session), discard)

@@ -32,6 +32,8 @@ export interface Settings {
   readonly secrets: readonly Uint8Array[]
   readonly store: Store
   readonly lifetime: LifetimePolicy
+  /** The name that the lifetime was given by. */
+  readonly preset: LifetimePreset | undefined
   readonly cookie: CookieSettings
   readonly schema: StandardSchema | undefined
   readonly onInvalid: 'anonymous' | 'error' | ((data: unknown, error: Error) => object | undefined)
@@ -83,6 +85,7 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
     secrets: resolveSecrets(options.secret, logger),
     store,
     lifetime: resolveLifetime(options.lifetime ?? {}),
+    preset: typeof options.lifetime === 'string' ? options.lifetime : undefined,
     cookie: resolveCookie(options.cookie ?? {}, name),
     schema: checkSchema(options.schema),
     onInvalid: resolveOnInvalid(options.onInvalid),
