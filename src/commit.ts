@@ -9,7 +9,7 @@ import { expiry, isCookieChanged } from './lifetime.ts'
 import { checkData, checkFlashes } from './limits.ts'
 import { type LoginRules, owes } from './login-rules.ts'
 import type { Operation } from './operations.ts'
-import { apply, applyAll, concernsTokenOnly, isLogin, makesToken, retiresTokens } from './operations.ts'
+import { applyAll, concernsTokenOnly, isLogin, isNote, makesToken, retiresTokens } from './operations.ts'
 import { loadLatest, rebase } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
 import { tooLate, unavailable, withheld } from './refusals.ts'
@@ -30,8 +30,8 @@ export interface Committer {
   commit(visit: Visit): Promise<void> | undefined
   /** Runs `change` on the data as it is now and writes the result; again on whatever another commit made of it. */
   update<R>(visit: Visit, change: (data: object) => R): Promise<R>
-  /** Notes the first use of the current token, unless somebody else wrote meanwhile: then the next use will do. */
-  confirm(visit: Visit, now: number): Promise<void>
+  /** Writes what is to be noted of the request itself, as the first use of a token, unless somebody else wrote meanwhile: then the next one will do. */
+  note(visit: Visit, now: number): Promise<void>
 }
 
 export function createCommitter(core: Core, logins: LoginRules): Committer {
@@ -246,15 +246,16 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
     else if (isNewToken && kept) events.emit('rotated', { handle })
   }
 
-  async function confirm(visit: Visit, now: number): Promise<void> {
+  async function note(visit: Visit, now: number): Promise<void> {
     const { kept, generation } = visit
+    const notes = visit.operations.filter(isNote)
     if (kept === undefined) return // logged out since
     const handle = handleOf(visit)
     await lanes.run(handle, async (lane) => {
       const current = newer(lane.latest, kept)
       if (current === 'gone') return
       const at = { presented: generation, now, policy: lifetime }
-      const record = apply(current.record, { kind: 'confirm' }, at)
+      const record = applyAll(current.record, notes, at)
       if (record === current.record) return
       const next = successor(visit, current, record, current.data, now)
       lane.latest = undefined
@@ -263,7 +264,7 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
     })
   }
 
-  return { commit, update, confirm }
+  return { commit, update, note }
 }
 
 /** A lane may lag behind what this visit has loaded; merging onto an older state would take its absences for deletions. */

@@ -1,3 +1,4 @@
+import type { ClientWatch } from './client-watch.ts'
 import type { Events } from './events.ts'
 import type { Operation } from './operations.ts'
 import { applyAll } from './operations.ts'
@@ -15,6 +16,8 @@ export interface Core {
   readonly vault: Vault
   readonly signer: TokenSigner
   readonly events: Events
+  /** Absent unless it is asked for. */
+  readonly watch: ClientWatch | undefined
   readonly work: Work
 }
 

@@ -21,6 +21,16 @@ export interface SessionEvents {
   expired: { handle: string }
   /** A token that rotation had replaced was used again: two parties hold this login. The session has been ended. */
   reuse: { handle: string; userId?: string | undefined; route?: string | undefined }
+  /**
+   * With `watchClient`: a logged-in session is used by another browser or system, or from another network, than when it was last looked at. That is no
+   * proof of theft. Once a change, or a few times when requests are parallel.
+   */
+  clientChanged: {
+    handle: string
+    userId: string
+    changed: readonly ('browser' | 'network')[]
+    route?: string | undefined
+  }
   /** A cookie of our name that we never signed, or with a secret that has been removed. */
   forged: { route?: string | undefined }
   /** Two different valid session cookies in one request, so that neither counts. */
@@ -58,6 +68,7 @@ const NAMES: readonly (keyof SessionEvents)[] = [
     'refused',
     'expired',
     'reuse',
+    'clientChanged',
     'forged',
     'duplicate',
   ] as const),

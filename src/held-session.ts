@@ -14,6 +14,7 @@ import { expiry, mayRotate } from './lifetime.ts'
 import type { LoginRules } from './login-rules.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
+import { isActive } from './operations.ts'
 import { reload } from './rebase.ts'
 import { tooLate, unavailable } from './refusals.ts'
 import { viewOf } from './request.ts'
@@ -129,6 +130,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
         ...(options.revokeOthers && { revokeOthers: true }),
         stamp: options.stamp === undefined ? undefined : this.#parts.stampOf(options.stamp),
         about: this.#settings.describe?.(viewOf(visit.source)),
+        client: this.#parts.core.watch?.wordsOf(visit.source, userId),
       })
       // What this request said of the lifetime was meant for the login that it makes.
       for (const lifetime of lifetimes) this.#do(lifetime)
@@ -327,7 +329,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
     replaceData(visit, this.#parts.core, (await initialData(this.#parts.core)).text)
     visit.base = base
     visit.touched = true
-    visit.operations = visit.operations.filter(({ kind }) => kind === 'confirm' || kind === 'advance')
+    visit.operations = visit.operations.filter((operation) => !isActive(operation))
   }
 }
 

@@ -1,3 +1,4 @@
+import type { ClientWords } from './client-watch.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import { mayRotate } from './lifetime.ts'
 import type { Flash, SessionRecord } from './record.ts'
@@ -16,6 +17,8 @@ export type Operation =
   | { readonly kind: 'renewCookie' }
   /** The first use of the current generation. */
   | { readonly kind: 'confirm' }
+  /** Another client than before uses this user's session. */
+  | { readonly kind: 'client'; readonly user: string; readonly client: ClientWords }
   /** The token of a login was given a second time. */
   | { readonly kind: 'join'; readonly revokeOthers?: boolean }
   /** The store fell behind a token that we signed. */
@@ -27,6 +30,7 @@ export interface LoginFacts {
   readonly stamp?: string
   readonly level?: string
   readonly about?: Readonly<Record<string, string>>
+  readonly client?: ClientWords
 }
 
 export interface LifetimeOverrides {
@@ -45,12 +49,18 @@ export interface Circumstances {
 
 /** Whether it is worth a write of its own. The others go along with the next one. */
 export function isActive(operation: Operation): boolean {
-  return operation.kind !== 'confirm' && operation.kind !== 'advance'
+  return !isNote(operation) && operation.kind !== 'advance'
+}
+
+/** Whether it says what this request was, and is written behind its answer if nothing else is. */
+export function isNote({ kind }: Operation): boolean {
+  return kind === 'confirm' || kind === 'client'
 }
 
 /** Whether the handler loses nothing if it is not done, since the client is to get a newer token anyway, or none. */
-export function concernsTokenOnly({ kind }: Operation): boolean {
-  return kind === 'rotate' || kind === 'renewCookie' || kind === 'confirm' || kind === 'advance'
+export function concernsTokenOnly(operation: Operation): boolean {
+  const { kind } = operation
+  return kind === 'rotate' || kind === 'renewCookie' || kind === 'advance' || isNote(operation)
 }
 
 /** Whether the client gets a new token by it. */
@@ -105,6 +115,8 @@ export function apply(record: SessionRecord, operation: Operation, at: Circumsta
       return record.generation === at.presented && record.confirmedAt === undefined
         ? { ...record, confirmedAt: at.now }
         : record
+    case 'client':
+      return record.user === operation.user ? { ...record, client: operation.client } : record
     case 'join':
       return record.confirmedAt === undefined
         ? record
@@ -130,6 +142,7 @@ function login(
       externalId: facts.externalId,
       stamp: facts.stamp,
       level: facts.level,
+      client: facts.client,
       levelUntil: undefined,
       authenticatedAt: at.now,
     },

@@ -49,6 +49,13 @@ export interface SessionOptions<Data extends object> {
    * ```
    */
   maxSessionsPerUser?: SessionLimit
+  /**
+   * Tell when a logged-in session is used by a very different client than before: another browser or system, another network (the first 24 bits of an
+   * IPv4 address, 48 of an IPv6 one). A `clientChanged` event and nothing else: people change networks all the time, so no request is refused. From the
+   * login on the session's record holds a keyed hash of both, cut to 48 bits, and no other record or log does (NIST SP 800-63B-4, section 5.3: assess what that means for privacy).
+   * Behind a proxy, say where the address is: `{ address: (request) => request.header('x-real-ip') }`. Default: false, nothing is kept.
+   */
+  watchClient?: boolean | { readonly address: (request: RequestView) => string | undefined }
   /** Save what a handler changed before it failed with an exception or a status of 500 or more. Default: false, as Django does. */
   saveOnError?: boolean
   /** Milliseconds since 1970. Default: `Date.now`; for tests. */

@@ -14,6 +14,8 @@ export interface Policy {
   readonly lifetime: LifetimePolicy & { readonly preset?: LifetimePreset }
   readonly cookie: { readonly name: string; readonly attributes: CookieAttributes }
   readonly maxSessionsPerUser: SessionLimit | false
+  /** Whether sessions remember their client, and tell of another one. */
+  readonly watchClient: boolean
   readonly seal: boolean
   readonly maxBytes: number
   readonly deadlines: Deadlines
@@ -46,6 +48,7 @@ export function policyOf(settings: Settings): Policy {
     lifetime: { ...(preset && { preset }), ...lifetime },
     cookie: { name: cookie.name, attributes: cookie.attributes },
     maxSessionsPerUser: maxSessionsPerUser ?? false,
+    watchClient: settings.watchClient !== false,
     seal: seal || keptByClient,
     maxBytes,
     deadlines,

@@ -1,3 +1,4 @@
+import type { ClientWords } from './client-watch.ts'
 import { InvalidRecordError } from './errors.ts'
 import type { StoredRecord } from './store.ts'
 
@@ -35,6 +36,8 @@ export interface SessionRecord {
   readonly cookieAt?: number
 
   readonly about?: Readonly<Record<string, string>>
+  /** Of the client that logged in, with `watchClient`. */
+  readonly client?: ClientWords
   readonly flashes: readonly Flash[]
 }
 
@@ -79,6 +82,7 @@ interface Rest {
   abs?: number | false
   per?: boolean
   about?: Record<string, string>
+  cl?: ClientWords
   f?: [id: string, category: string, message: string][]
 }
 
@@ -112,7 +116,7 @@ export function formatRecord(record: SessionRecord, data: string): string {
 
 /** Written piece by piece, which takes a third of the time of making an object for JSON.stringify. */
 function formatRest(record: SessionRecord): string {
-  const { createdAt, level, levelUntil, stamp, idle, absolute, persistent, about, flashes } = record
+  const { createdAt, level, levelUntil, stamp, idle, absolute, persistent, about, client, flashes } = record
   let rest = ''
   const add = (name: keyof Rest, value: unknown) => (rest += `,"${name}":${JSON.stringify(value)}`)
   if (level !== undefined) add('lv', level)
@@ -122,6 +126,7 @@ function formatRest(record: SessionRecord): string {
   if (absolute !== undefined) add('abs', absolute)
   if (persistent !== undefined) add('per', persistent)
   if (about !== undefined) add('about', about)
+  if (client !== undefined) add('cl', client)
   if (flashes.length > 0) {
     const listed = flashes.map((flash) => [flash.id, flash.category, flash.message])
     add('f', listed)
@@ -178,6 +183,7 @@ export function parseRecord(
     persistent: rest.per,
     cookieAt: time('K'),
     about: rest.about,
+    client: rest.cl,
     flashes: rest.f === undefined ? [] : rest.f.map(([id, category, message]) => ({ id, category, message })),
   }
   return { record, data: text.slice(end + 1) }

@@ -7,10 +7,22 @@ export type RequestSource = Request | Pick<IncomingMessage, 'headers' | 'method'
 export interface RequestView {
   /** The value of a header, by its name in lower case. */
   header(name: string): string | undefined
+  readonly userAgent: string | undefined
+  /** Of the other end of the connection, which is a proxy if there is one. A web `Request` does not tell. */
+  readonly address: string | undefined
 }
 
 export function viewOf(source: RequestSource): RequestView {
-  return { header: (name) => (typeof source === 'string' ? undefined : header(source, name)) }
+  const view = { header: (name: string) => (typeof source === 'string' ? undefined : header(source, name)) }
+  return {
+    ...view,
+    get userAgent() {
+      return view.header('user-agent')
+    },
+    get address() {
+      return (source as { socket?: { remoteAddress?: string } } | undefined)?.socket?.remoteAddress
+    },
+  }
 }
 
 export function cookieHeader(source: RequestSource): string {

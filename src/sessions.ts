@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Answer } from './answer.ts'
 import { createAnswerer } from './answer.ts'
+import { createClientWatch } from './client-watch.ts'
 import { createCommitter } from './commit.ts'
 import type { Core } from './core.ts'
 import { OptionsError } from './errors.ts'
@@ -139,6 +140,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     vault,
     signer: tokenSigner(secrets, name),
     events,
+    watch: createClientWatch(settings, events),
     work,
   }
   const opener = createOpener(core)

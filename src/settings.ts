@@ -43,6 +43,7 @@ export interface Settings {
   readonly maxBytes: number
   readonly describe: ((request: RequestView) => Record<string, string>) | undefined
   readonly maxSessionsPerUser: SessionLimit | undefined
+  readonly watchClient: NonNullable<SessionOptions<object>['watchClient']>
   readonly saveOnError: boolean
   readonly clock: () => number
   readonly deadlines: Deadlines
@@ -95,6 +96,7 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
     maxBytes: positive('maxBytes', options.maxBytes ?? 32_768),
     describe: options.describe,
     maxSessionsPerUser: resolveSessionLimit(options.maxSessionsPerUser, store),
+    watchClient: resolveWatchClient(options.watchClient),
     saveOnError: options.saveOnError ?? false,
     clock: resolveClock(options.clock),
     deadlines: resolveDeadlines(options.deadlines ?? {}),
@@ -125,6 +127,7 @@ const OPTION_NAMES = [
   ],
   ...[
     'maxSessionsPerUser',
+    'watchClient',
     'saveOnError',
     'clock',
     'name',
@@ -171,6 +174,13 @@ function resolveSessionLimit(given: SessionLimit | undefined, store: Store): Ses
     )
   }
   return { limit, onLimit }
+}
+
+function resolveWatchClient(given: SessionOptions<object>['watchClient'] = false): Settings['watchClient'] {
+  if (typeof given === 'boolean') return given
+  refuseUnknown('watchClient.', given, ['address'])
+  checkTypes('watchClient.', { address: given.address ?? null }, { address: 'function' })
+  return given
 }
 
 function checkSchema(schema: StandardSchema | undefined): StandardSchema | undefined {

@@ -28,6 +28,7 @@ describe('the policy', () => {
         attributes: { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' },
       },
       maxSessionsPerUser: false,
+      watchClient: false,
       seal: false,
       maxBytes: 32_768,
       deadlines: { load: 500, write: 1000, request: 5000 },
