@@ -37,6 +37,7 @@ export type { FlashMessage, LoginOptions, Session, SessionLifetime } from './ses
 export type { Sessions } from './sessions.ts'
 export { createSessions } from './sessions.ts'
 export type {
+  Finding,
   LoadOptions,
   Page,
   SessionIndex,

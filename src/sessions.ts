@@ -4,6 +4,7 @@ import { createAnswerer } from './answer.ts'
 import { createClientWatch } from './client-watch.ts'
 import { createCommitter } from './commit.ts'
 import type { Core } from './core.ts'
+import { checkDeployment } from './deployment-check.ts'
 import { OptionsError } from './errors.ts'
 import type { Listener, SessionEvents } from './events.ts'
 import { createEvents } from './events.ts'
@@ -23,7 +24,7 @@ import type { SchemaOutput, StandardSchema } from './schema.ts'
 import { recordSeal } from './seal.ts'
 import type { Session } from './session.ts'
 import { resolveOptions } from './settings.ts'
-import type { Store } from './store.ts'
+import type { Finding, Store } from './store.ts'
 import { tokenSigner } from './token.ts'
 import { createVault } from './vault.ts'
 import type { Visit } from './visit.ts'
@@ -67,6 +68,19 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
   sweep(): Promise<number>
   /** Counts all live sessions, which reads them all. */
   stats(): Promise<SessionStats>
+  /**
+   * What is weak about this deployment, with the cure, the gravest first: secrets, cookie, lifetimes, and what the store finds about its server
+   * (eviction, clocks, several processes). Changes nothing. For a start-up log, a health page, or the command line.
+   *
+   * @example
+   * ```ts
+   * import { createSessions } from 'holdfast'
+   *
+   * const sessions = createSessions({ secret: process.env.SESSION_SECRET })
+   * for (const { severity, finding, cure } of await sessions.check()) console.warn(`${severity}: ${finding} ${cure}`)
+   * ```
+   */
+  check(): Promise<Finding[]>
   /** Listens to events; the result stops it. */
   on<Name extends keyof SessionEvents>(event: Name, listener: Listener<Name>): () => void
   /**
@@ -227,6 +241,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     revokeAll: () => work.run(management.revokeAll),
     sweep: () => work.run(management.sweep),
     stats: () => work.run(management.stats),
+    check: () => work.run(() => checkDeployment(settings, store)),
     on: events.on,
     close: () => (closing ??= close()),
   }

@@ -30,6 +30,8 @@ import { memoryStore } from './stores/memory.ts'
 export interface Settings {
   readonly name: string
   readonly secrets: readonly Uint8Array[]
+  /** None was given. */
+  readonly isRandomSecret: boolean
   readonly store: Store
   readonly lifetime: LifetimePolicy
   /** The name that the lifetime was given by. */
@@ -84,6 +86,7 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
   return {
     name,
     secrets: resolveSecrets(options.secret, logger),
+    isRandomSecret: options.secret === undefined,
     store,
     lifetime: resolveLifetime(options.lifetime ?? {}),
     preset: typeof options.lifetime === 'string' ? options.lifetime : undefined,
