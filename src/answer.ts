@@ -4,6 +4,7 @@ import type { Cookie, CookieAttributes } from './cookie.ts'
 import { CARRIES, setCookie } from './cookie.ts'
 import type { Core } from './core.ts'
 import { cookieMaxAge, expiry, isCookieRenewalDue, isRotationDue, isTouchDue } from './lifetime.ts'
+import { isNote } from './operations.ts'
 import { managerClosed } from './refusals.ts'
 import { isPlainHttp, routeOf } from './request.ts'
 import type { Visit } from './visit.ts'
@@ -117,7 +118,7 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     const { name, attributes } = settings.cookie
     if (visit.cookie === 'clear') return { name, value: '', attributes: { ...attributes, maxAge: 0 } }
     const isResent = visit.resend && visit.standing === 'live' && clock() - visit.openedAt <= ANSWER_TIME
-    if (visit.cookie === 'none' && !isResent) return undefined
+    if ((visit.cookie === 'none' && !isResent) || visit.unconcluded) return undefined
     warnOfPlainHttp(visit)
     const record = visit.kept!.record
     const token = signer.sign({ id: visit.id!, generation: record.generation })
@@ -148,9 +149,9 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
   /** That the session was used, and its token: written after the answer, which waits for neither. */
   function noteRequest(visit: Visit): void {
     const { standing, operations } = visit
-    if (standing === 'live' && !vault.carry && operations.some(({ kind }) => kind === 'confirm')) {
+    if (standing === 'live' && !vault.carry && operations.some(isNote)) {
       const now = clock()
-      work.inBackground('confirm', () => committer.confirm(visit, now))
+      work.inBackground('note', () => committer.note(visit, now))
     } else {
       noteUse(visit)
     }

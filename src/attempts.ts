@@ -1,5 +1,6 @@
 import { isRetired } from './admission.ts'
 import type { Core } from './core.ts'
+import { owes } from './login-rules.ts'
 import { makesToken } from './operations.ts'
 import { follows } from './revision.ts'
 import type { Kept } from './vault.ts'
@@ -35,6 +36,8 @@ export function settleLost(visit: Visit, found: Kept, core: Core): void {
     visit.standing = 'live'
     visit.generation = record.generation
     // Others may have gone on from there: a login or step-up of theirs gives no token to this request.
-    if (!isRetired(record.generation, found.record)) visit.cookie = 'send'
+    if (isRetired(record.generation, found.record)) return
+    if (owes(landed, core.settings)) visit.unconcluded = landed
+    else visit.cookie = 'send'
   }
 }

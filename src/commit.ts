@@ -7,8 +7,9 @@ import { ConflictError } from './errors.ts'
 import { createLanes, type Lane } from './lanes.ts'
 import { expiry, isCookieChanged } from './lifetime.ts'
 import { checkData, checkFlashes } from './limits.ts'
+import { type LoginRules, owes } from './login-rules.ts'
 import type { Operation } from './operations.ts'
-import { apply, applyAll, concernsTokenOnly, isLogin, makesToken, shutsOut } from './operations.ts'
+import { applyAll, concernsTokenOnly, isLogin, isNote, makesToken, shutsOut } from './operations.ts'
 import { loadLatest, rebase } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
 import { tooLate, unavailable, withheld } from './refusals.ts'
@@ -29,11 +30,11 @@ export interface Committer {
   commit(visit: Visit): Promise<void> | undefined
   /** Runs `change` on the data as it is now and writes the result; again on whatever another commit made of it. */
   update<R>(visit: Visit, change: (data: object) => R): Promise<R>
-  /** Notes the first use of the current token, unless somebody else wrote meanwhile: then the next use will do. */
-  confirm(visit: Visit, now: number): Promise<void>
+  /** Writes what is to be noted of the request itself, as the first use of a token, unless somebody else wrote meanwhile: then the next one will do. */
+  note(visit: Visit, now: number): Promise<void>
 }
 
-export function createCommitter(core: Core): Committer {
+export function createCommitter(core: Core, logins: LoginRules): Committer {
   const { settings, vault, events } = core
   const { clock, codec, lifetime } = settings
   const { carry, takeAlong } = createCarrier(core)
@@ -41,6 +42,7 @@ export function createCommitter(core: Core): Committer {
 
   function commit(visit: Visit): Promise<void> | undefined {
     if (visit.unresolved) return resolve(visit, core).then(() => commit(visit))
+    if (visit.unconcluded) return conclude(visit).then(() => commit(visit))
     const encoded = encodeChanges(visit, codec)
     if (encoded === undefined && !hasOperations(visit)) return undefined
     return visit.outage ? Promise.reject(unavailable(visit)) : write(visit, undefined, encoded)
@@ -49,6 +51,7 @@ export function createCommitter(core: Core): Committer {
   async function update<R>(visit: Visit, change: (data: object) => R): Promise<R> {
     if (visit.outage) throw unavailable(visit)
     if (visit.unresolved) await resolve(visit, core)
+    if (visit.unconcluded) await conclude(visit)
     visit.touched = true
     const updating = updateOf(visit, settings, change)
     await write(visit, updating)
@@ -67,6 +70,7 @@ export function createCommitter(core: Core): Committer {
       known = undefined // true for an attempt that began at once; whoever waits may see the data change
       if (await writing) break
     }
+    if (visit.unconcluded) await conclude(visit)
     if (visit.overwritten) {
       const paths = [...visit.overwritten]
       visit.overwritten = undefined
@@ -94,7 +98,8 @@ export function createCommitter(core: Core): Committer {
     checkFlashes(record, settings)
 
     const kept: Kept = { rev: firstRev(), record, data: sent, lastSeen: now }
-    const attempt: Attempt = { rev: kept.rev, sent, record, operations, done: updating?.done }
+    const from = { kept: undefined, generation: visit.generation }
+    const attempt: Attempt = { rev: kept.rev, sent, record, operations, from, done: updating?.done }
     const expires = expiry(record, now, lifetime)
     const carried = vault.carry && (await carry(visit, kept, expires, visit.id!))
     visit.unresolved = attempt
@@ -107,10 +112,8 @@ export function createCommitter(core: Core): Committer {
     visit.carried = carried
     settle(visit, attempt, kept, core)
     visit.standing = 'live'
-    visit.generation = record.generation
-    visit.cookie = 'send'
-    events.emit('created', { handle, userId: record.user })
-    if (login) events.emit('login', { handle, userId: login.user })
+    if (owes(attempt, settings)) visit.unconcluded = attempt
+    else announce(visit, attempt)
     return true
   }
 
@@ -174,6 +177,7 @@ export function createCommitter(core: Core): Committer {
         sent: sent ?? visit.base,
         record,
         operations,
+        from: { kept: current, generation: visit.generation },
         done: updating?.done,
       }
       const expires = expiry(record, next.lastSeen, lifetime)
@@ -192,7 +196,13 @@ export function createCommitter(core: Core): Committer {
         if (carried) await takeAlong(visit, carried, id!)
         lane.latest = wasRepeated ? found : next
         settle(visit, attempt, next, core)
-        announce(visit, current.record, attempt)
+        if (!owes(attempt, settings)) {
+          announce(visit, attempt)
+          return true
+        }
+        visit.unconcluded = attempt
+        lane.latest = undefined // it may be taken back
+        await conclude(visit) // before the next in this lane, which may be the second click
         return true
       }
       if (performance.now() >= deadline) {
@@ -215,26 +225,37 @@ export function createCommitter(core: Core): Committer {
     )
   }
 
-  /** Only the request whose commit made a new token sends it, and the one that changed how long the cookie lives. */
-  function announce(visit: Visit, before: SessionRecord, { record, operations }: Attempt): void {
-    const handle = handleOf(visit)
-    const isNewToken = record.generation > before.generation && operations.some(makesToken)
-    if (isNewToken) visit.generation = record.generation
-    if (isNewToken || isCookieChanged(before, record, lifetime)) visit.cookie = 'send'
-    const login = operations.find((operation) => operation.kind === 'login')
-    if (login) events.emit('login', { handle, userId: login.user })
-    else if (isNewToken) events.emit('rotated', { handle })
+  /** Not before this is done does a login count: until then its token goes nowhere. */
+  async function conclude(visit: Visit): Promise<void> {
+    const attempt = visit.unconcluded!
+    await logins.conclude(visit, attempt)
+    visit.unconcluded = undefined
+    announce(visit, attempt)
   }
 
-  async function confirm(visit: Visit, now: number): Promise<void> {
+  /** Only the request whose commit made a new token sends it, and the one that changed how long the cookie lives. */
+  function announce(visit: Visit, { record, operations, from: { kept } }: Attempt): void {
+    const handle = handleOf(visit)
+    const isNewToken =
+      kept === undefined || (record.generation > kept.record.generation && operations.some(makesToken))
+    if (isNewToken) visit.generation = record.generation
+    if (isNewToken || isCookieChanged(kept.record, record, lifetime)) visit.cookie = 'send'
+    if (kept === undefined) events.emit('created', { handle, userId: record.user })
+    const login = operations.find((operation) => operation.kind === 'login')
+    if (login) events.emit('login', { handle, userId: login.user })
+    else if (isNewToken && kept) events.emit('rotated', { handle })
+  }
+
+  async function note(visit: Visit, now: number): Promise<void> {
     const { kept, generation } = visit
+    const notes = visit.operations.filter(isNote)
     if (kept === undefined) return // logged out since
     const handle = handleOf(visit)
     await lanes.run(handle, async (lane) => {
       const current = newer(lane.latest, kept)
       if (current === 'gone') return
       const at = { presented: generation, now, policy: lifetime }
-      const record = apply(current.record, { kind: 'confirm' }, at)
+      const record = applyAll(current.record, notes, at)
       if (record === current.record) return
       const next = successor(visit, current, record, current.data, now)
       lane.latest = undefined
@@ -243,7 +264,7 @@ export function createCommitter(core: Core): Committer {
     })
   }
 
-  return { commit, update, confirm }
+  return { commit, update, note }
 }
 
 /** A lane may lag behind what this visit has loaded; merging onto an older state would take its absences for deletions. */

@@ -1,3 +1,4 @@
+import type { ClientWatch } from './client-watch.ts'
 import type { Events } from './events.ts'
 import type { Extension } from './extension.ts'
 import type { Operation } from './operations.ts'
@@ -16,6 +17,8 @@ export interface Core {
   readonly vault: Vault
   readonly signer: TokenSigner
   readonly events: Events
+  /** Absent unless it is asked for. */
+  readonly watch: ClientWatch | undefined
   readonly work: Work
   extension: Extension | undefined
 }
@@ -36,6 +39,7 @@ export function startAnew(
   visit.kept = undefined
   visit.unresolved = undefined
   visit.lost = []
+  visit.unconcluded = undefined
   visit.carried = undefined
   visit.refusal = undefined
   // What an earlier commit made due was for the session that is over.

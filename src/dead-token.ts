@@ -48,7 +48,11 @@ async function join(visit: Visit, current: Kept, core: Core): Promise<void> {
   visit.operations = visit.operations.flatMap((operation): Operation[] => {
     // The first use of the old token is none of the one that it is given now.
     if (operation.kind === 'confirm') return []
-    return [operation.kind === 'login' && isSameLogin ? { kind: 'join' } : operation]
+    return [
+      operation.kind === 'login' && isSameLogin
+        ? { kind: 'join', revokeOthers: operation.revokeOthers }
+        : operation,
+    ]
   })
   if (isSameLogin) visit.cookie = 'send'
   visit.generation = record.generation

@@ -92,6 +92,15 @@ export class AuthenticationRequiredError extends HoldfastError {
 }
 
 /**
+ * The user has as many sessions as `maxSessionsPerUser` allows, and it says to reject. 409, since the user can resolve it: by ending one of
+ * them (RFC 9110, section 15.5.10). Nothing has changed, and the login may be tried again.
+ */
+export class SessionLimitError extends HoldfastError {
+  override readonly status = 409
+  override readonly code = 'HOLDFAST_SESSION_LIMIT'
+}
+
+/**
  * The store failed, or gave no answer in time. 503; `cause` is its error, if it gave one. Nothing is known to be lost: the session is as it
  * was when the store is back.
  */

@@ -8,12 +8,29 @@ export interface SessionEvents {
   rotated: { handle: string }
   /**
    * Sessions were ended from outside: `revoke`, `revokeOthers`, `revokeAll`. Only those of `handle` or `userId`, if they are there;
-   * whether a session is one of them, its `reload()` tells.
+   * whether a session is one of them, its `reload()` tells. `reason: 'limit'`: a login of the same user was one more than `maxSessionsPerUser`.
    */
-  revoked: { count: number; handle?: string | undefined; userId?: string | undefined }
+  revoked: {
+    count: number
+    handle?: string | undefined
+    userId?: string | undefined
+    reason?: 'limit' | undefined
+  }
+  /** A login failed since the user has as many sessions as `maxSessionsPerUser` allows. */
+  refused: { userId: string; limit: number; route?: string | undefined }
   expired: { handle: string }
   /** A token that rotation had replaced was used again: two parties hold this login. The session has been ended. */
   reuse: { handle: string; userId?: string | undefined; route?: string | undefined }
+  /**
+   * With `watchClient`: a logged-in session is used by another browser or system, or from another network, than when it was last looked at. That is no
+   * proof of theft. Once a change, or a few times when requests are parallel.
+   */
+  clientChanged: {
+    handle: string
+    userId: string
+    changed: readonly ('browser' | 'network')[]
+    route?: string | undefined
+  }
   /** A cookie of our name that we never signed, or with a secret that has been removed. */
   forged: { route?: string | undefined }
   /** Two different valid session cookies in one request, so that neither counts. */
@@ -67,8 +84,10 @@ const NAMES: readonly (keyof SessionEvents)[] = [
     'logout',
     'rotated',
     'revoked',
+    'refused',
     'expired',
     'reuse',
+    'clientChanged',
     'forged',
     'duplicate',
     'bound',

@@ -38,6 +38,7 @@ export function guardStore(store: Store, deadlines: Deadlines, events: BreakerEv
     ...(store.externalIds && { externalIds: index(store.externalIds) }),
     ...(store.scan && { scan: guarded(bulk, store.scan) }),
     ...(store.sweep && { sweep: guarded(bulk, store.sweep) }),
+    ...(store.check && { check: guarded(bulk, store.check) }),
     ...(store.carry && { carry: guarded(write, store.carry) }),
   }
 }

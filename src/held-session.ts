@@ -17,8 +17,10 @@ import {
 } from './errors.ts'
 import { checkTypes, refuseUnknown } from './given.ts'
 import { expiry, mayRotate } from './lifetime.ts'
+import type { LoginRules } from './login-rules.ts'
 import type { Opener } from './open.ts'
 import type { Operation } from './operations.ts'
+import { isActive } from './operations.ts'
 import { reload } from './rebase.ts'
 import { tooLate, unavailable } from './refusals.ts'
 import { viewOf } from './request.ts'
@@ -32,6 +34,7 @@ export interface SessionParts {
   readonly core: Core
   readonly opener: Opener
   readonly committer: Committer
+  readonly logins: LoginRules
   readonly answerer: Answerer
   readonly csrf: CsrfSigner
   readonly stampOf: (value: string) => string
@@ -118,10 +121,11 @@ export class HeldSession<Data extends object> implements Session<Data> {
   login(userId: string, options: LoginOptions = {}): Promise<void> {
     return this.#begin(async () => {
       checkName('userId', userId)
-      refuseUnknown('login: ', options, ['stamp', 'externalId', 'level'])
-      checkTypes('login: ', options, { stamp: 'string', level: 'string' })
+      refuseUnknown('login: ', options, ['stamp', 'externalId', 'level', 'revokeOthers'])
+      checkTypes('login: ', options, { stamp: 'string', level: 'string', revokeOthers: 'boolean' })
       if (options.externalId !== undefined) checkName('externalId', options.externalId)
       const visit = this.#beforeHeaders('log in')
+      await this.#parts.logins.checkRoom(visit, userId, options)
       const { user } = visit.record
       const isAnotherUsers = user !== undefined && user !== userId
       const lifetimes = isAnotherUsers ? visit.operations.filter(({ kind }) => kind === 'lifetime') : []
@@ -131,8 +135,10 @@ export class HeldSession<Data extends object> implements Session<Data> {
         user: userId,
         externalId: options.externalId,
         level: options.level,
+        ...(options.revokeOthers && { revokeOthers: true }),
         stamp: options.stamp === undefined ? undefined : this.#parts.stampOf(options.stamp),
         about: this.#settings.describe?.(viewOf(visit.source)),
+        client: this.#parts.core.watch?.wordsOf(visit.source, userId),
       })
       // What this request said of the lifetime was meant for the login that it makes.
       for (const lifetime of lifetimes) this.#do(lifetime)
@@ -354,7 +360,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
     replaceData(visit, this.#parts.core, (await initialData(this.#parts.core)).text)
     visit.base = base
     visit.touched = true
-    visit.operations = visit.operations.filter(({ kind }) => kind === 'confirm' || kind === 'advance')
+    visit.operations = visit.operations.filter((operation) => !isActive(operation))
   }
 }
 

@@ -16,6 +16,7 @@ export {
   OptionsError,
   SchemaError,
   SessionEndedError,
+  SessionLimitError,
   StoreUnavailableError,
 } from './errors.ts'
 export type { SessionEvents } from './events.ts'
@@ -29,14 +30,17 @@ export type {
   LifetimePreset,
   Logger,
   MergeRulesFor,
+  SessionLimit,
   SessionOptions,
 } from './options.ts'
+export type { Policy, StorePolicy } from './policy.ts'
 export type { Register, RegisteredSessions } from './register.ts'
 export type { RequestSource, RequestView } from './request.ts'
 export type { FlashMessage, LoginOptions, LogoutOptions, Session, SessionLifetime } from './session.ts'
 export type { Sessions } from './sessions.ts'
 export { createSessions } from './sessions.ts'
 export type {
+  Finding,
   LoadOptions,
   Page,
   SessionIndex,

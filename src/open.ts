@@ -1,4 +1,5 @@
 import { admit, QUIET_TIME } from './admission.ts'
+import type { ClientWatch } from './client-watch.ts'
 import { CARRIES, readCookies } from './cookie.ts'
 import type { Core } from './core.ts'
 import { startAnew } from './core.ts'
@@ -31,7 +32,7 @@ export interface Opener {
 }
 
 export function createOpener(core: Core): Opener {
-  const { settings, vault, signer, events, work } = core
+  const { settings, vault, signer, events, work, watch } = core
   const { clock, codec, schema, lifetime } = settings
 
   async function open(source: RequestSource, { lazy = false } = {}): Promise<Visit> {
@@ -108,6 +109,7 @@ export function createOpener(core: Core): Opener {
         if (entering) await entering
         if (visit.standing !== 'live') return
         if (verdict.confirm) addOperation(visit, { kind: 'confirm' }, now, lifetime)
+        if (watch) lookAtClient(visit, watch)
         visit.resend = verdict.resend || (visit.resend && visit.generation === kept.record.generation)
         return
       }
@@ -127,6 +129,17 @@ export function createOpener(core: Core): Opener {
       case 'unknown':
         return beginNew(visit, 'ended')
     }
+  }
+
+  function lookAtClient(visit: Visit, watch: ClientWatch): void {
+    const { source, record } = visit
+    const { user, client } = record
+    if (user === undefined || client === undefined) return
+    const { changed, words } = watch.compare(client, source, user)
+    if (changed.length === 0) return
+    addOperation(visit, { kind: 'client', user, client: words }, clock(), lifetime)
+    const handle = handleOf(visit)
+    events.emit('clientChanged', { handle, userId: user, changed, route: routeOf(source) })
   }
 
   /** At once, unless there is something to wait for: on the way of every request, each promise shows. */
@@ -279,6 +292,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     looked: false,
     unresolved: undefined,
     lost: [],
+    unconcluded: undefined,
     outage: undefined,
     carried: undefined,
     overwritten: undefined,

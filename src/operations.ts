@@ -1,3 +1,4 @@
+import type { ClientWords } from './client-watch.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import { mayRotate } from './lifetime.ts'
 import type { Flash, SessionRecord } from './record.ts'
@@ -7,7 +8,7 @@ import type { Flash, SessionRecord } from './record.ts'
  * be done again on a record that others have changed meanwhile: their times, user and level stand.
  */
 export type Operation =
-  | ({ readonly kind: 'login' } & LoginFacts)
+  | ({ readonly kind: 'login'; readonly revokeOthers?: boolean } & LoginFacts)
   | { readonly kind: 'elevate'; readonly level: string; readonly until?: number }
   | { readonly kind: 'rotate' }
   | ({ readonly kind: 'lifetime' } & LifetimeOverrides)
@@ -18,8 +19,10 @@ export type Operation =
   | { readonly kind: 'renewCookie' }
   /** The first use of the current generation. */
   | { readonly kind: 'confirm' }
+  /** Another client than before uses this user's session. */
+  | { readonly kind: 'client'; readonly user: string; readonly client: ClientWords }
   /** The token of a login was given a second time. */
-  | { readonly kind: 'join' }
+  | { readonly kind: 'join'; readonly revokeOthers?: boolean }
   /** The store fell behind a token that we signed. */
   | { readonly kind: 'advance'; readonly generation: number }
 
@@ -29,6 +32,7 @@ export interface LoginFacts {
   readonly stamp?: string
   readonly level?: string
   readonly about?: Readonly<Record<string, string>>
+  readonly client?: ClientWords
 }
 
 export interface LifetimeOverrides {
@@ -47,12 +51,18 @@ export interface Circumstances {
 
 /** Whether it is worth a write of its own. The others go along with the next one. */
 export function isActive(operation: Operation): boolean {
-  return operation.kind !== 'confirm' && operation.kind !== 'advance'
+  return !isNote(operation) && operation.kind !== 'advance'
+}
+
+/** Whether it says what this request was, and is written behind its answer if nothing else is. */
+export function isNote({ kind }: Operation): boolean {
+  return kind === 'confirm' || kind === 'client'
 }
 
 /** Whether the handler loses nothing if it is not done, since the client is to get a newer token anyway, or none. */
-export function concernsTokenOnly({ kind }: Operation): boolean {
-  return kind === 'rotate' || kind === 'renewCookie' || kind === 'confirm' || kind === 'advance'
+export function concernsTokenOnly(operation: Operation): boolean {
+  const { kind } = operation
+  return kind === 'rotate' || kind === 'renewCookie' || kind === 'advance' || isNote(operation)
 }
 
 /** Whether the client gets a new token by it. */
@@ -61,8 +71,8 @@ export function makesToken({ kind }: Operation): boolean {
 }
 
 /** Also one that joins what the first click has begun. */
-export function isLogin({ kind }: Operation): boolean {
-  return kind === 'login' || kind === 'join'
+export function isLogin(operation: Operation): operation is Operation & { kind: 'login' | 'join' } {
+  return operation.kind === 'login' || operation.kind === 'join'
 }
 
 /**
@@ -114,6 +124,8 @@ export function apply(record: SessionRecord, operation: Operation, at: Circumsta
       return record.generation === at.presented && record.confirmedAt === undefined
         ? { ...record, confirmedAt: at.now }
         : record
+    case 'client':
+      return record.user === operation.user ? { ...record, client: operation.client } : record
     case 'join':
       return record.confirmedAt === undefined
         ? record
@@ -127,7 +139,7 @@ export function apply(record: SessionRecord, operation: Operation, at: Circumsta
 
 function login(
   record: SessionRecord,
-  { kind: _, ...facts }: Operation & { kind: 'login' },
+  { kind: _, revokeOthers: __, ...facts }: Operation & { kind: 'login' },
   at: Circumstances,
 ): SessionRecord {
   const isAnotherUsers = record.user !== undefined && record.user !== facts.user
@@ -139,6 +151,7 @@ function login(
       externalId: facts.externalId,
       stamp: facts.stamp,
       level: facts.level,
+      client: facts.client,
       levelUntil: undefined,
       bound: undefined,
       authenticatedAt: at.now,

@@ -40,6 +40,28 @@ export interface SessionOptions<Data extends object> {
   maxBytes?: number
   /** A few words about a request, kept from the login on for the user's list of devices. Default: nothing is kept. */
   describe?: (request: RequestView) => Record<string, string>
+  /**
+   * How many sessions a user may have at a time, and what a login does that would be one too many (ASVS 7.1.2). Needs a store that lists by user.
+   * Default: no limit.
+   *
+   * @example
+   * ```ts
+   * import { createSessions } from 'holdfast'
+   *
+   * const sessions = createSessions({
+   *   secret: process.env.SESSION_SECRET,
+   *   maxSessionsPerUser: { limit: 3, onLimit: 'evict-oldest' },
+   * })
+   * ```
+   */
+  maxSessionsPerUser?: SessionLimit
+  /**
+   * Tell when a logged-in session is used by a very different client than before: another browser or system, another network (the first 24 bits of an
+   * IPv4 address, 48 of an IPv6 one). A `clientChanged` event and nothing else: people change networks all the time, so no request is refused. From the
+   * login on the session's record holds a keyed hash of both, cut to 48 bits, and no other record or log does (NIST SP 800-63B-4, section 5.3: assess what that means for privacy).
+   * Behind a proxy, say where the address is: `{ address: (request) => request.header('x-real-ip') }`. Default: false, nothing is kept.
+   */
+  watchClient?: boolean | { readonly address: (request: RequestView) => string | undefined }
   /** Save what a handler changed before it failed with an exception or a status of 500 or more. Default: false, as Django does. */
   saveOnError?: boolean
   /** Milliseconds since 1970. Default: `Date.now`; for tests. */
@@ -68,6 +90,16 @@ export interface SessionOptions<Data extends object> {
   sweepEvery?: Duration | false
   /** Where warnings go, and errors that nobody listens for. Default: the console. */
   logger?: Logger
+}
+
+export interface SessionLimit {
+  /** A whole number from 1 up. */
+  readonly limit: number
+  /**
+   * `'evict-oldest'`: the session ends whose login is the longest ago, with a `revoked` event. `'reject'`: the login fails with
+   * `SessionLimitError` and a `refused` event, and leaves the visitor's session as it was.
+   */
+  readonly onLimit: 'evict-oldest' | 'reject'
 }
 
 /** Merge rules by the paths that the data can have. */

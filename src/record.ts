@@ -1,3 +1,4 @@
+import type { ClientWords } from './client-watch.ts'
 import { InvalidRecordError } from './errors.ts'
 import type { StoredRecord } from './store.ts'
 
@@ -37,6 +38,8 @@ export interface SessionRecord {
   readonly about?: Readonly<Record<string, string>>
   /** What an extension keeps of this login, as text that only it reads: for `holdfast/dbsc`, the key of the device. */
   readonly bound?: string
+  /** Of the client that logged in, with `watchClient`. */
+  readonly client?: ClientWords
   readonly flashes: readonly Flash[]
 }
 
@@ -82,6 +85,7 @@ interface Rest {
   per?: boolean
   about?: Record<string, string>
   bd?: string
+  cl?: ClientWords
   f?: [id: string, category: string, message: string][]
 }
 
@@ -115,7 +119,8 @@ export function formatRecord(record: SessionRecord, data: string): string {
 
 /** Written piece by piece, which takes a third of the time of making an object for JSON.stringify. */
 function formatRest(record: SessionRecord): string {
-  const { createdAt, level, levelUntil, stamp, idle, absolute, persistent, about, bound, flashes } = record
+  const { createdAt, level, levelUntil, stamp, idle, absolute, persistent, about, bound, client, flashes } =
+    record
   let rest = ''
   const add = (name: keyof Rest, value: unknown) => (rest += `,"${name}":${JSON.stringify(value)}`)
   if (level !== undefined) add('lv', level)
@@ -126,6 +131,7 @@ function formatRest(record: SessionRecord): string {
   if (persistent !== undefined) add('per', persistent)
   if (about !== undefined) add('about', about)
   if (bound !== undefined) add('bd', bound)
+  if (client !== undefined) add('cl', client)
   if (flashes.length > 0) {
     const listed = flashes.map((flash) => [flash.id, flash.category, flash.message])
     add('f', listed)
@@ -183,6 +189,7 @@ export function parseRecord(
     cookieAt: time('K'),
     about: rest.about,
     bound: rest.bd,
+    client: rest.cl,
     flashes: rest.f === undefined ? [] : rest.f.map(([id, category, message]) => ({ id, category, message })),
   }
   return { record, data: text.slice(end + 1) }

@@ -1,4 +1,10 @@
-import { CookieWithheldError, HeadersSentError, SessionEndedError, StoreUnavailableError } from './errors.ts'
+import {
+  CookieWithheldError,
+  HeadersSentError,
+  SessionEndedError,
+  SessionLimitError,
+  StoreUnavailableError,
+} from './errors.ts'
 import { routeOf } from './request.ts'
 import type { Visit } from './visit.ts'
 import { handleOf } from './visit.ts'
@@ -23,6 +29,13 @@ export function ended(visit: Visit): NonNullable<Visit['refusal']> {
   if (visit.refusal) return visit.refusal
   return new SessionEndedError(
     `session ${handleOf(visit)} ended or got a new token while this request was under way, so what the request changed was not saved`,
+  )
+}
+
+/** One login more than the user may have sessions. */
+export function tooMany(limit: number): SessionLimitError {
+  return new SessionLimitError(
+    `there may be ${limit} sessions of one user at a time (maxSessionsPerUser), and this login would have been one more: sign out elsewhere first`,
   )
 }
 

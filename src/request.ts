@@ -1,16 +1,31 @@
 import type { IncomingMessage } from 'node:http'
 
-/** What a session can be opened from: a web `Request`, a Node request (also of an upgrade), a Cookie header, or nothing. */
-export type RequestSource = Request | Pick<IncomingMessage, 'headers' | 'method' | 'url'> | string | undefined
+/** A web `Request`, or a Node request, also of an upgrade. */
+export type HttpRequest = Request | Pick<IncomingMessage, 'headers' | 'method' | 'url'>
+
+/** What a session can be opened from: a request, a Cookie header, or nothing. */
+export type RequestSource = HttpRequest | string | undefined
 
 /** A request as `describe` sees it, whatever the framework. */
 export interface RequestView {
   /** The value of a header, by its name in lower case. */
   header(name: string): string | undefined
+  readonly userAgent: string | undefined
+  /** Of the other end of the connection, which is a proxy if there is one. A web `Request` does not tell. */
+  readonly address: string | undefined
 }
 
 export function viewOf(source: RequestSource): RequestView {
-  return { header: (name) => (typeof source === 'string' ? undefined : header(source, name)) }
+  const view = { header: (name: string) => (typeof source === 'string' ? undefined : header(source, name)) }
+  return {
+    ...view,
+    get userAgent() {
+      return view.header('user-agent')
+    },
+    get address() {
+      return (source as { socket?: { remoteAddress?: string } } | undefined)?.socket?.remoteAddress
+    },
+  }
 }
 
 export function cookieHeader(source: RequestSource): string {
@@ -50,19 +65,19 @@ export function isPlainHttp(source: RequestSource): boolean {
  * Whether the request can only read (RFC 9110, section 9.2.1). One that upgrades its connection, to a WebSocket, can do anything afterwards;
  * of one whose method is not told, nobody knows.
  */
-export function isSafe(source: Exclude<RequestSource, string | undefined>): boolean {
+export function isSafe(source: HttpRequest): boolean {
   return SAFE_METHODS.has(source.method ?? '') && header(source, 'upgrade') === undefined
 }
 
 /** The host, and port, that the client asked for. What a proxy says beside it (`X-Forwarded-Host`) anybody can say. */
-export function hostOf(source: Exclude<RequestSource, string | undefined>): string | undefined {
+export function hostOf(source: HttpRequest): string | undefined {
   if (isWebRequest(source)) return header(source, 'host') ?? new URL(source.url).host
   return header(source, ':authority') ?? header(source, 'host') // the first is HTTP/2's, and counts if both are there
 }
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 
-export function header(source: Exclude<RequestSource, string>, name: string): string | undefined {
+export function header(source: HttpRequest | undefined, name: string): string | undefined {
   if (source === undefined) return undefined
   if (isWebRequest(source)) return source.headers.get(name) ?? undefined
   const value = source.headers[name]

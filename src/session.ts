@@ -39,6 +39,7 @@ export interface Session<Data extends object = Record<string, unknown>> {
    * Makes this the session of `userId`, with a new token; the old one is dead when the response leaves or `commit()` resolves.
    * The data stays, unless it was another user's.
    * @throws HeadersSentError when the headers have left
+   * @throws SessionLimitError (409) where `maxSessionsPerUser` rejects, or the commit does: of logins at the same moment, some find out only then
    */
   login(userId: string, options?: LoginOptions): Promise<void>
   /** Ends the session at once. Afterwards this is a new anonymous session, so that `flash('info', 'Signed out')` works. */
@@ -126,6 +127,12 @@ export interface LoginOptions {
   /** A name that another system has for this login, for `revoke({ externalId })`. */
   externalId?: string
   level?: string
+  /**
+   * End all other sessions of this user with it: after a changed password, `login(id, { stamp: newHash, revokeOthers: true })` in one call. They
+   * have ended when the response leaves or `commit()` resolves. Default: false.
+   * @throws UnsupportedError from `login`, on a store that cannot find sessions by user: there `verifyStamp` ends them, at their next request
+   */
+  revokeOthers?: boolean
 }
 
 export interface LogoutOptions {

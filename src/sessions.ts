@@ -1,19 +1,23 @@
 import { hash } from 'node:crypto'
 import type { Answer } from './answer.ts'
 import { createAnswerer } from './answer.ts'
+import { createClientWatch } from './client-watch.ts'
 import { createCommitter } from './commit.ts'
 import type { Core } from './core.ts'
+import { checkDeployment } from './deployment-check.ts'
 import { OptionsError } from './errors.ts'
 import type { Listener, SessionEvents } from './events.ts'
 import { createEvents } from './events.ts'
 import { keepParts } from './extension.ts'
 import { guardStore } from './guard.ts'
 import { HeldSession, loadedVisitOf, visitOf } from './held-session.ts'
-import type { LifetimePolicy } from './lifetime.ts'
+import { createLoginRules } from './login-rules.ts'
 import type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './management.ts'
 import { createManagement } from './management.ts'
 import { createOpener } from './open.ts'
 import type { SessionOptions } from './options.ts'
+import type { Policy } from './policy.ts'
+import { policyOf } from './policy.ts'
 import { managerClosed } from './refusals.ts'
 import type { RequestSource } from './request.ts'
 import { createRequestSlots, layersOf } from './request-slots.ts'
@@ -23,7 +27,7 @@ import { crossOrigin } from './security/csrf.ts'
 import { csrfSigner } from './security/csrf-token.ts'
 import type { Session } from './session.ts'
 import { resolveOptions } from './settings.ts'
-import type { Store } from './store.ts'
+import type { Finding, Store } from './store.ts'
 import { tokenSigner } from './token.ts'
 import { createVault } from './vault.ts'
 import type { Visit } from './visit.ts'
@@ -33,8 +37,8 @@ import { createWork } from './work.ts'
 /** The sessions of one application: what `createSessions` makes and adapters are given. */
 export interface Sessions<Data extends object = Record<string, unknown>> {
   readonly name: string
-  /** The limits in force, in milliseconds. */
-  readonly policy: LifetimePolicy
+  /** What is in force, as frozen data that JSON keeps: for documentation (ASVS 7.1.1) and for checks. */
+  readonly policy: Policy
 
   /**
    * The session that the request's cookie names, or a new one. Loaded, unless `lazy`. Opening one request twice gives one session.
@@ -67,6 +71,19 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
   sweep(): Promise<number>
   /** Counts all live sessions, which reads them all. */
   stats(): Promise<SessionStats>
+  /**
+   * What is weak about this deployment, with the cure, the gravest first: secrets, cookie, lifetimes, and what the store finds about its server
+   * (eviction, clocks, several processes). Changes nothing. For a start-up log, a health page, or the command line.
+   *
+   * @example
+   * ```ts
+   * import { createSessions } from 'holdfast'
+   *
+   * const sessions = createSessions({ secret: process.env.SESSION_SECRET })
+   * for (const { severity, finding, cure } of await sessions.check()) console.warn(`${severity}: ${finding} ${cure}`)
+   * ```
+   */
+  check(): Promise<Finding[]>
   /** Listens to events; the result stops it. */
   on<Name extends keyof SessionEvents>(event: Name, listener: Listener<Name>): () => void
   /**
@@ -140,11 +157,13 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     vault,
     signer: tokenSigner(secrets, name),
     events,
+    watch: createClientWatch(settings, events),
     work,
     extension: undefined,
   }
   const opener = createOpener(core)
-  const committer = createCommitter(core)
+  const logins = createLoginRules(core)
+  const committer = createCommitter(core, logins)
   const answerer = createAnswerer(core, committer)
   const management = createManagement(core)
   const stopSweeping = management.keepSweeping()
@@ -154,6 +173,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     core,
     opener,
     committer,
+    logins,
     answerer,
     csrf: csrfSigner(secrets, name),
     stampOf: (value: string) => hash('sha256', `${name} ${value}`, 'base64url'),
@@ -199,7 +219,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
 
   const sessions: Sessions<Data> = {
     name,
-    policy: settings.lifetime,
+    policy: policyOf(settings),
     open,
     commit(session, { status = 200, discard = status >= 500 && !settings.saveOnError } = {}) {
       return answerer.answer(visitOf(session), discard)
@@ -228,6 +248,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     revokeAll: () => work.run(management.revokeAll),
     sweep: () => work.run(management.sweep),
     stats: () => work.run(management.stats),
+    check: () => work.run(() => checkDeployment(settings, store)),
     on: events.on,
     close: () => (closing ??= close()),
   }

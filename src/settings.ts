@@ -18,6 +18,7 @@ import type {
   Logger,
   OnStoreFailure,
   Secret,
+  SessionLimit,
   SessionOptions,
 } from './options.ts'
 import type { RequestView } from './request.ts'
@@ -31,8 +32,12 @@ import { memoryStore } from './stores/memory.ts'
 export interface Settings {
   readonly name: string
   readonly secrets: readonly Uint8Array[]
+  /** None was given. */
+  readonly isRandomSecret: boolean
   readonly store: Store
   readonly lifetime: LifetimePolicy
+  /** The name that the lifetime was given by. */
+  readonly preset: LifetimePreset | undefined
   readonly cookie: CookieSettings
   readonly csrf: CsrfPolicy | undefined
   readonly schema: StandardSchema | undefined
@@ -42,6 +47,8 @@ export interface Settings {
   readonly seal: boolean
   readonly maxBytes: number
   readonly describe: ((request: RequestView) => Record<string, string>) | undefined
+  readonly maxSessionsPerUser: SessionLimit | undefined
+  readonly watchClient: NonNullable<SessionOptions<object>['watchClient']>
   readonly saveOnError: boolean
   readonly clock: () => number
   readonly deadlines: Deadlines
@@ -78,11 +85,14 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
     )
   }
   const logger = options.logger ?? console
+  const store = resolveStore(options.store, logger)
   return {
     name,
     secrets: resolveSecrets(options.secret, logger),
-    store: resolveStore(options.store, logger),
+    isRandomSecret: options.secret === undefined,
+    store,
     lifetime: resolveLifetime(options.lifetime ?? {}),
+    preset: typeof options.lifetime === 'string' ? options.lifetime : undefined,
     cookie: resolveCookie(options.cookie ?? {}, name),
     csrf: resolveCsrf(options.csrf),
     schema: checkSchema(options.schema),
@@ -92,6 +102,8 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
     seal: options.seal ?? false,
     maxBytes: positive('maxBytes', options.maxBytes ?? 32_768),
     describe: options.describe,
+    maxSessionsPerUser: resolveSessionLimit(options.maxSessionsPerUser, store),
+    watchClient: resolveWatchClient(options.watchClient),
     saveOnError: options.saveOnError ?? false,
     clock: resolveClock(options.clock),
     deadlines: resolveDeadlines(options.deadlines ?? {}),
@@ -121,7 +133,17 @@ const OPTION_NAMES = [
     'maxBytes',
     'describe',
   ],
-  ...['saveOnError', 'clock', 'name', 'deadlines', 'onStoreFailure', 'sweepEvery', 'logger'],
+  ...[
+    'maxSessionsPerUser',
+    'watchClient',
+    'saveOnError',
+    'clock',
+    'name',
+    'deadlines',
+    'onStoreFailure',
+    'sweepEvery',
+    'logger',
+  ],
 ]
 
 function resolveStore(store: Store | undefined, logger: Logger): Store {
@@ -139,6 +161,34 @@ function resolveStore(store: Store | undefined, logger: Logger): Store {
     )
   }
   return store
+}
+
+function resolveSessionLimit(given: SessionLimit | undefined, store: Store): SessionLimit | undefined {
+  if (given === undefined) return undefined
+  refuseUnknown('maxSessionsPerUser.', given, ['limit', 'onLimit'])
+  const { limit, onLimit } = given
+  if (!Number.isInteger(limit) || limit < 1)
+    throw new OptionsError(`maxSessionsPerUser.limit: ${String(limit)} must be a whole number from 1 up`)
+  if (onLimit !== 'evict-oldest' && onLimit !== 'reject') {
+    throw new OptionsError(
+      `maxSessionsPerUser.onLimit: ${JSON.stringify(onLimit)} must be 'evict-oldest' or 'reject'`,
+    )
+  }
+  // What travels with its clients can be ended by user, at best, but not counted.
+  if (!store.users || store.carry) {
+    throw new OptionsError(
+      `maxSessionsPerUser: the ${store.name} store cannot list sessions by user, so nobody could count them. ` +
+        'Keep sessions in a store that can: memory, files, SQL or Redis.',
+    )
+  }
+  return { limit, onLimit }
+}
+
+function resolveWatchClient(given: SessionOptions<object>['watchClient'] = false): Settings['watchClient'] {
+  if (typeof given === 'boolean') return given
+  refuseUnknown('watchClient.', given, ['address'])
+  checkTypes('watchClient.', { address: given.address ?? null }, { address: 'function' })
+  return given
 }
 
 function checkSchema(schema: StandardSchema | undefined): StandardSchema | undefined {

@@ -66,6 +66,12 @@ export interface Store {
    */
   reportTo?(report: StoreReport): void
 
+  /**
+   * For `sessions.check()`: what is wrong for sessions about the server, or about this kind of store where it runs. Changes nothing. `now` is the manager's
+   * clock, to compare with the server's. Throws as the other operations do, if the server cannot be asked.
+   */
+  check?(now: () => number): Promise<readonly Finding[]>
+
   /** Closes what the store itself opened, nothing that it was handed. */
   close?(): Promise<void>
 }
@@ -88,6 +94,16 @@ export interface StoredRecord {
 /** What `destroy` leaves behind. */
 export interface Tombstone {
   readonly destroyedUntil: number
+}
+
+/** Something weak about a deployment, and what to do about it. Plain data. */
+export interface Finding {
+  /** Names the kind of finding, for good: `cookie.insecure`, to be looked for by a program. */
+  readonly id: string
+  /** `error`: sessions are lost, or open to others, as it is. `warning`: under circumstances. `info`: to be known. */
+  readonly severity: 'error' | 'warning' | 'info'
+  readonly finding: string
+  readonly cure: string
 }
 
 /** `operation`: what was being done, `load` for instance. */

@@ -178,7 +178,7 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
   function indexOf(kind: 'users' | 'externalIds'): SessionIndex {
     const index = store[kind]
     if (!index)
-      throw new Error(
+      throw new UnsupportedError(
         `the ${store.name} store cannot find sessions by ${kind === 'users' ? 'user' : 'external id'}`,
       )
     return index
@@ -222,7 +222,8 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
       return attempt('destroy', () => index.destroy(prefix + value, until, options))
     },
     async scan(cursor, limit) {
-      if (!store.scan) throw new Error(`the ${store.name} store cannot go through all its sessions`)
+      if (!store.scan)
+        throw new UnsupportedError(`the ${store.name} store cannot go through all its sessions`)
       const scan = store.scan.bind(store)
       return unpackPage(await attempt('scan', () => scan(cursor, limit), false))
     },

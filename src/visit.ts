@@ -61,6 +61,8 @@ export interface Visit {
   unresolved: Attempt | undefined
   /** Writes without an answer that had not been done when that was looked at, and may be yet: they may still be under way. */
   lost: readonly Attempt[]
+  /** A login that is written, and whose answer must not leave before what it owes is done: see `login-rules.ts`. */
+  unconcluded: Attempt | undefined
   /** Why the session could not be loaded, if the request goes on without it. */
   outage: StoreUnavailableError | undefined
 
@@ -93,6 +95,8 @@ export interface Attempt {
   readonly sent: string
   readonly record: SessionRecord
   readonly operations: readonly Operation[]
+  /** What the visit stood on. */
+  readonly from: { readonly kept: Kept | undefined; readonly generation: number }
   /** Brings what `update` sent into the data that the handler holds, which knows nothing of it before it is committed. */
   readonly done?: (() => void) | undefined
 }

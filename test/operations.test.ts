@@ -236,17 +236,18 @@ const all: Operation[] = [
   { kind: 'bind', change: () => undefined },
   { kind: 'renewCookie' },
   { kind: 'confirm' },
+  { kind: 'client', user: 'ann', client: {} },
   { kind: 'join' },
   { kind: 'advance', generation: 1 },
 ]
 const kindsThat = (hold: (operation: Operation) => boolean) => all.filter(hold).map(({ kind }) => kind)
 
 it('noting a use, or what the store lost, waits for another write', () => {
-  expect(kindsThat((operation) => !isActive(operation))).toEqual(['confirm', 'advance'])
+  expect(kindsThat((operation) => !isActive(operation))).toEqual(['confirm', 'client', 'advance'])
 })
 
 it('a request that is refused for an old token loses nothing but matters of the token', () => {
-  expect(kindsThat(concernsTokenOnly)).toEqual(['rotate', 'renewCookie', 'confirm', 'advance'])
+  expect(kindsThat(concernsTokenOnly)).toEqual(['rotate', 'renewCookie', 'confirm', 'client', 'advance'])
 })
 
 it('the client gets a new token by a rotation, a login and a step-up', () => {

@@ -57,6 +57,7 @@ describe('a record', () => {
         endsAt: maybe(time(at)),
         persistent: maybe(pick(true, false)),
         cookieAt: maybe(time(at)),
+        client: maybe(pick<object>({}, { browser: text() }, { browser: text(), network: text() })),
         about: maybe(
           JSON.parse(`{${JSON.stringify(text())}:${JSON.stringify(text())}}`) as Record<string, string>,
         ),

@@ -6,17 +6,17 @@ import { expect, it } from 'vitest'
 
 /** Small is a feature. Raise the budget only for what an application would miss. */
 const BUDGET = {
-  index: 27_200,
+  index: 32_400,
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
-  'stores/sql/index': 10_800,
-  'stores/redis/index': 9_800,
+  'stores/sql/index': 11_100,
+  'stores/redis/index': 10_200,
   'stores/memcached/index': 8_000,
   'stores/layered': 3_000,
-  'stores/index': 33_500,
+  'stores/index': 34_700,
   'stores/cookie': 1_500,
   // Four fifths of it are parts of the core, which are loaded anyway.
-  'dbsc/index': 15_000,
+  'dbsc/index': 15_400,
 }
 
 it.each(Object.entries(BUDGET))(

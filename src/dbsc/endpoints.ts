@@ -3,7 +3,7 @@ import type { Committer } from '../commit.ts'
 import type { Core } from '../core.ts'
 import type { Opener } from '../open.ts'
 import type { SessionRecord } from '../record.ts'
-import type { RequestSource } from '../request.ts'
+import type { HttpRequest } from '../request.ts'
 import { routeOf, viewOf } from '../request.ts'
 import type { Visit } from '../visit.ts'
 import { addOperation, handleOf } from '../visit.ts'
@@ -31,8 +31,8 @@ export interface EndpointParts {
 
 /** What browsers ask by themselves: to bind a session to a key of theirs, and to renew the bound cookie by a proof that they have it. */
 export interface Endpoints {
-  register(source: RequestSource): Promise<Response>
-  refresh(source: RequestSource): Promise<Response>
+  register(source: HttpRequest): Promise<Response>
+  refresh(source: HttpRequest): Promise<Response>
 }
 
 /** Bad proofs in a row after which the session ends: it is not its device that makes them. */
@@ -43,7 +43,7 @@ export function createEndpoints(parts: EndpointParts): Endpoints {
   const { events, vault } = core
   const { clock, lifetime } = core.settings
 
-  async function register(source: RequestSource): Promise<Response> {
+  async function register(source: HttpRequest): Promise<Response> {
     let visit: Visit | undefined
     try {
       const { key, challenge } = readRegistration(proofIn(source) ?? none())
@@ -95,7 +95,7 @@ export function createEndpoints(parts: EndpointParts): Endpoints {
     ],
   }
 
-  async function refresh(source: RequestSource): Promise<Response> {
+  async function refresh(source: HttpRequest): Promise<Response> {
     const id = unquoted(viewOf(source).header('sec-secure-session-id'))
     const visit = await opener.open(source)
     if (visit.outage) return answers.tryLater()
@@ -164,7 +164,7 @@ export function createEndpoints(parts: EndpointParts): Endpoints {
     return makeChallenge(refreshTag, [handleOf(visit), id], clock())
   }
 
-  function tellRefused(source: RequestSource, visit: Visit | undefined, { message }: ProofError): void {
+  function tellRefused(source: HttpRequest, visit: Visit | undefined, { message }: ProofError): void {
     const whose =
       visit?.standing === 'live' ? { handle: handleOf(visit), userId: visit.record.user } : undefined
     events.emit('refusedProof', { ...whose, route: routeOf(source), reason: message })
@@ -187,7 +187,7 @@ function isFree({ bound, userSince }: SessionRecord, since: number): boolean {
   return bound === undefined && userSince === since
 }
 
-function proofIn(source: RequestSource): string | undefined {
+function proofIn(source: HttpRequest): string | undefined {
   return unquoted(viewOf(source).header('secure-session-response'))
 }
 

@@ -1,5 +1,5 @@
 import { readCookies } from '../cookie.ts'
-import type { RequestSource } from '../request.ts'
+import type { HttpRequest } from '../request.ts'
 import { cookieHeader, viewOf } from '../request.ts'
 import * as answers from './answers.ts'
 import type { EndpointParts } from './endpoints.ts'
@@ -12,7 +12,7 @@ import type { Enforcement } from './enforcement.ts'
  * @returns nothing, where the application is to answer
  */
 export async function answerLink(
-  source: RequestSource,
+  source: HttpRequest,
   { core, opener, settings }: EndpointParts,
   { isProven }: Enforcement,
 ): Promise<Response | undefined> {
@@ -26,7 +26,7 @@ export async function answerLink(
   }
 }
 
-function isFromElsewhere(source: RequestSource): boolean {
+function isFromElsewhere(source: HttpRequest): boolean {
   const { header } = viewOf(source)
   const site = header('sec-fetch-site')
   return (

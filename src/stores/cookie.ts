@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import type {
+  Finding,
   LoadOptions,
   SessionIndex,
   Store,
@@ -82,6 +83,19 @@ class CookieStore implements Store {
         destroy: (user, _until, { except, ...write } = {}) => this.#raiseEpoch(user, except, write),
       }
     }
+  }
+
+  async check(now: () => number): Promise<readonly Finding[]> {
+    if (this.#revocations) return (await this.#revocations.check?.(now)) ?? []
+    return [
+      {
+        id: 'cookie-store.no-revocations',
+        severity: 'error',
+        finding:
+          'Nothing can end a session before its time: a copy of the cookie works after logout and after a changed password.',
+        cure: 'Give cookieStore({ revocations }) a small store on the server, or keep sessions there altogether.',
+      },
+    ]
   }
 
   async load(key: string, options: LoadOptions = {}): Promise<StoredRecord | Tombstone | undefined> {

@@ -101,6 +101,9 @@ class LayeredStore implements Store {
   readonly scan?: (cursor: string | undefined, limit: number) => Promise<Page>
   readonly sweep?: (now: number, limit: number) => Promise<number>
 
+  /** The database's. What forgets, or belongs to one process, is right for a cache. */
+  readonly check?: NonNullable<Store['check']>
+
   readonly #store: Store
   readonly #database: Store
   readonly #cacheFor: number
@@ -119,6 +122,7 @@ class LayeredStore implements Store {
     if (database.users) this.users = this.#sessionIndex(database.users)
     if (database.externalIds) this.externalIds = this.#sessionIndex(database.externalIds)
     if (database.scan) this.scan = database.scan.bind(database)
+    if (database.check) this.check = database.check.bind(database)
     if (database.sweep) this.sweep = this.#sweepWith(database.sweep.bind(database))
   }
 

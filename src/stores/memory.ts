@@ -1,5 +1,7 @@
+import cluster from 'node:cluster'
 import { setImmediate } from 'node:timers/promises'
 import {
+  type Finding,
   isTombstone,
   type Page,
   type SessionIndex,
@@ -138,6 +140,32 @@ class MemoryStore implements Store {
     }
     this.#nextToSweep = at
     return removed
+  }
+
+  async check(): Promise<readonly Finding[]> {
+    const cure =
+      'Keep sessions in a store that processes share: files or SQLite on one machine, Redis or a database on several.'
+    if (cluster.isWorker || Number(process.env.WEB_CONCURRENCY) > 1) {
+      return [
+        {
+          id: 'memory.several-processes',
+          severity: 'error',
+          finding:
+            'Each of several processes keeps sessions in its own memory, so a visitor is logged in at one of them and unknown at the next.',
+          cure,
+        },
+      ]
+    }
+    if (process.env.NODE_ENV !== 'production') return []
+    return [
+      {
+        id: 'memory.production',
+        severity: 'warning',
+        finding:
+          'Sessions are kept in the memory of this process: a restart or a deployment logs everybody out.',
+        cure,
+      },
+    ]
   }
 
   #sessionIndex(keysOf: (shard: Shard) => KeysByValue): SessionIndex {

@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import {
+  type Finding,
   isTombstone,
   type LoadOptions,
   type Page,
@@ -144,6 +145,11 @@ class MigratingStore implements Store {
   reportTo(report: StoreReport): void {
     this.#from.reportTo?.(report)
     this.#to.reportTo?.(report)
+  }
+
+  async check(now: () => number): Promise<readonly Finding[]> {
+    const checks = [this.#from, this.#to].map(async (store) => (await store.check?.(now)) ?? [])
+    return (await Promise.all(checks)).flat()
   }
 
   async load(key: string, options?: LoadOptions): Promise<Found> {

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import type { SessionOptions } from 'holdfast'
 
 const worker = new URL('./server-process.ts', import.meta.url)
 
@@ -17,10 +18,13 @@ export interface Processes {
 export async function startProcesses(
   storeUrl: string,
   flags: readonly string[] = [],
+  options: SessionOptions<object> = {},
   program = worker,
 ): Promise<Processes> {
   const execArgv = ['--import', 'tsx', ...flags]
-  const children = Array.from({ length: 3 }, () => fork(fileURLToPath(program), [storeUrl], { execArgv }))
+  const children = Array.from({ length: 3 }, () =>
+    fork(fileURLToPath(program), [storeUrl, JSON.stringify(options)], { execArgv }),
+  )
   const urls = await Promise.all(children.map(async (child) => (await nextMessage(child)) as string))
   let turn = 0
   return {

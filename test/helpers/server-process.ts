@@ -1,4 +1,4 @@
-/** One of several processes that serve the same sessions: `tsx server-process.ts sqlite:./sessions.db`. Tells its URL over IPC, and its heap when asked. */
+/** One of several processes that serve the same sessions: `tsx server-process.ts sqlite:./sessions.db '{"seal":true}'`. Tells its URL over IPC, and its heap when asked. */
 import { createSessions } from 'holdfast'
 import { openStore } from 'holdfast/stores'
 import type { Data } from '../frameworks/app.ts'
@@ -8,7 +8,14 @@ import { SECRET } from './browser.ts'
 const store = openStore(process.argv[2]!)
 // On a busy machine requests, and 200 of them to one session, may take longer than an application would let them.
 const deadlines = { load: '10s', write: '10s', request: '30s' }
-const sessions = createSessions<Data>({ secret: SECRET, store, merge: { visits: 'sum' }, deadlines })
+const options = JSON.parse(process.argv[3]!)
+const sessions = createSessions<Data>({
+  secret: SECRET,
+  store,
+  merge: { visits: 'sum' },
+  deadlines,
+  ...options,
+})
 const { url } = await servers['express 5']!(sessions)
 process.send!(url)
 process.on('message', () => {

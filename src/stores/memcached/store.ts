@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import {
+  type Finding,
   isTombstone,
   NEVER,
   type Store,
@@ -70,6 +71,18 @@ export class MemcachedStore implements Store {
 
   async destroy(key: string, until: number): Promise<boolean> {
     return (await this.#change('destroy', key, () => ({ destroyedUntil: until }))) === 'stored'
+  }
+
+  async check(): Promise<readonly Finding[]> {
+    return [
+      {
+        id: 'memcached.evicts',
+        severity: 'warning',
+        finding:
+          'memcached drops sessions when its memory is full, and all of them at a restart, those that say that a session has ended included.',
+        cure: 'For logins that must last, keep sessions in a database, with memcached in front of it: layeredStore({ cache, database }).',
+      },
+    ]
   }
 
   async close(): Promise<void> {

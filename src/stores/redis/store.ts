@@ -1,4 +1,5 @@
 import type {
+  Finding,
   LoadOptions,
   Page,
   SessionIndex,
@@ -10,6 +11,7 @@ import type {
   WriteOptions,
 } from '../../store.ts'
 import { isTombstone, NEVER } from '../../store.ts'
+import { clockFindings } from '../clock-finding.ts'
 import { StoreError } from '../store-error.ts'
 import { type Commander, textOf } from './clients.ts'
 import { explain, withoutArguments } from './errors.ts'
@@ -186,6 +188,18 @@ export class RedisStore implements Store {
       const rest = keys.slice(limit)
       if (position === undefined && rest.length === 0) return { items }
       return { items, cursor: JSON.stringify({ address, position, keys: rest }) }
+    })
+  }
+
+  check(now: () => number): Promise<readonly Finding[]> {
+    return this.#run('check', async () => {
+      const [primary] = await this.#commander.primaries()
+      const findings = await this.#evictionFindings()
+      const time = async () => {
+        const [seconds, microseconds] = (await primary!.command(['TIME'])) as unknown[]
+        return Number(textOf(seconds)) * 1000 + Number(textOf(microseconds)) / 1000
+      }
+      return [...findings, ...(await clockFindings(NAME, now, time))]
     })
   }
 
@@ -369,9 +383,23 @@ export class RedisStore implements Store {
       (policy) => policy && this.#reportEviction(policy),
       // A server that refuses to tell is left alone; one that did not answer is asked again. The operation itself reports the latter.
       (error: unknown) => {
-        this.#isPolicyKnown = /NOPERM|unknown command/i.test(String(error))
+        this.#isPolicyKnown = isForbidden(error)
       },
     )
+  }
+
+  async #evictionFindings(): Promise<Finding[]> {
+    try {
+      const policy = await this.#evictionPolicy()
+      if (policy === undefined) return []
+      const finding = `The maxmemory-policy of the server is ${policy}, so when its memory is full it throws sessions away, and their users are logged out.`
+      return [{ id: 'redis.evicts', severity: 'error', finding, cure: NO_EVICTION }]
+    } catch (error) {
+      if (!isForbidden(error)) throw error
+      const finding =
+        'The server does not tell its maxmemory-policy (INFO is forbidden): it may evict sessions.'
+      return [{ id: 'redis.eviction-unknown', severity: 'info', finding, cure: NO_EVICTION }]
+    }
   }
 
   #reportEviction(policy: string): void {
@@ -379,7 +407,7 @@ export class RedisStore implements Store {
       NAME,
       'eviction',
       `the server's maxmemory-policy is ${policy}, so when its memory is full it throws sessions away, and their users are logged ` +
-        'out. Set `maxmemory-policy noeviction`, and give sessions a server of their own if it also holds a cache.',
+        `out. ${NO_EVICTION}`,
       { retryable: false },
     )
     for (const report of this.#reports) report('eviction', error)
@@ -393,6 +421,13 @@ export class RedisStore implements Store {
     }
     return undefined
   }
+}
+
+const NO_EVICTION =
+  'Set `maxmemory-policy noeviction`, and give sessions a server of their own if it also holds a cache.'
+
+function isForbidden(error: unknown): boolean {
+  return /NOPERM|unknown command/i.test(String(error))
 }
 
 function expiryOf({ expires }: StoredRecord): string {

@@ -71,12 +71,19 @@ export function statementsFor(
     ),
     unindexed: dialect === 'sqlite' ? unindexed(compile, table, times, laterTimes) : undefined,
     batches: dialect === 'mysql' ? batches(compile, table, toTombstone, expired) : undefined,
+    /** The server's, in milliseconds since 1970. */
+    clock: dialect === 'sqlite' ? undefined : compile(CLOCK[dialect]),
     /** What makes a write wait for the disk although the connection may not: evaluated with it, for its transaction only. */
     durably:
       dialect === 'postgres'
         ? ` RETURNING set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)`
         : '',
   }
+}
+
+const CLOCK = {
+  postgres: 'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::text AS now',
+  mysql: "SELECT FLOOR(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) / 1000) AS now",
 }
 
 /**

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type {
+  Finding,
   Page,
   SessionIndex,
   Store,
@@ -8,6 +9,7 @@ import type {
   UpdateResult,
   WriteOptions,
 } from '../../store.ts'
+import { clockFindings } from '../clock-finding.ts'
 import { type Remedy, StoreError } from '../store-error.ts'
 import { isTransient, messageOf, remedyFor, wasAlreadyThere } from './errors.ts'
 import type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
@@ -54,6 +56,9 @@ class SqlStore implements Store {
   readonly users: SessionIndex = this.#sessionIndex('users', 'user_id')
   readonly externalIds: SessionIndex = this.#sessionIndex('externalIds', 'external_id')
 
+  /** Absent where the database has the clock of this process. */
+  readonly check?: (now: () => number) => Promise<readonly Finding[]>
+
   readonly #executor: SqlExecutor
   readonly #table: string
   readonly #schema: TableSchema
@@ -69,6 +74,16 @@ class SqlStore implements Store {
     this.#table = table
     this.#schema = schemaOf[executor.dialect](table, schema)
     this.#sql = statementsFor(executor.dialect, table, schema)
+    const { clock } = this.#sql
+    if (clock) {
+      this.check = async (now) => {
+        await this.#run('check', clock, {}) // connects, which takes its time
+        return clockFindings(this.name, now, async () => {
+          const { rows } = await this.#run('check', clock, {})
+          return Number(Object.values(rows[0]!)[0])
+        })
+      }
+    }
   }
 
   async load(key: string): Promise<StoredRecord | Tombstone | undefined> {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Store } from '../../store.ts'
+import { checkTests } from './check.ts'
 import { copyTests } from './copies.ts'
 import { destroyTests } from './destroy.ts'
 import { processTests } from './processes.ts'
@@ -49,6 +50,7 @@ export function storeSuite(runner: Runner, underTest: StoreUnderTest): void {
     touchTests(suite)
     destroyTests(suite)
     copyTests(suite)
+    checkTests(suite)
     for (const kind of INDEXES) {
       if (!lacks.has(kind.capability)) indexTests(suite, kind)
       else says(suite, `it cannot list by ${kind.noun}`, (store) => kind.of(store))
