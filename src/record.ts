@@ -206,8 +206,9 @@ function parseFields(text: string): Fields {
 function parseRest(json: string): Rest {
   try {
     return JSON.parse(json)
-  } catch (cause) {
-    throw new InvalidRecordError('what the first line of the record ends with is not JSON', { cause })
+  } catch {
+    // The message of JSON.parse quotes what it read.
+    throw new InvalidRecordError('what the first line of the record ends with is not JSON')
   }
 }
 
