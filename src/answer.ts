@@ -102,16 +102,16 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     if (wasAnswered) return NOTHING
     noteRequest(visit)
     const cookie = cookieFor(visit)
-    if (!cookie) return visit.looked ? VARY : NOTHING
-    return {
-      cookie,
-      headers: [
-        ['Set-Cookie', setCookie(cookie), 'append'],
-        ...formerCookies(visit).map((former) => ['Set-Cookie', setCookie(former), 'append'] as const),
-        ['Vary', 'Cookie', 'append'],
-        ['Cache-Control', 'no-store', 'set'],
-      ],
-    }
+    if (!cookie && !visit.clearSiteData) return visit.looked ? VARY : NOTHING
+    const cookies = cookie ? [cookie, ...formerCookies(visit)] : []
+    const headers: HeaderChange[] = [
+      ...cookies.map((one) => ['Set-Cookie', setCookie(one), 'append'] as const),
+      ['Vary', 'Cookie', 'append'],
+      ['Cache-Control', 'no-store', 'set'],
+      ...((cookie && core.extension?.headers(visit)) ?? []),
+    ]
+    if (visit.clearSiteData) headers.push(['Clear-Site-Data', '"cache", "cookies", "storage"', 'append'])
+    return cookie ? { cookie, headers } : { headers }
   }
 
   function cookieFor(visit: Visit): Cookie | undefined {

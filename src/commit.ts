@@ -9,7 +9,7 @@ import { expiry, isCookieChanged } from './lifetime.ts'
 import { checkData, checkFlashes } from './limits.ts'
 import { type LoginRules, owes } from './login-rules.ts'
 import type { Operation } from './operations.ts'
-import { applyAll, concernsTokenOnly, isLogin, isNote, makesToken, retiresTokens } from './operations.ts'
+import { applyAll, concernsTokenOnly, isLogin, isNote, makesToken, shutsOut } from './operations.ts'
 import { loadLatest, rebase } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
 import { tooLate, unavailable, withheld } from './refusals.ts'
@@ -284,7 +284,7 @@ function successor(visit: Visit, current: Kept, record: SessionRecord, data: str
 }
 
 function durability(operations: readonly Operation[]): WriteOptions | undefined {
-  return operations.some(retiresTokens) ? DURABLE : undefined
+  return operations.some(shutsOut) ? DURABLE : undefined
 }
 
 function pause(milliseconds: number): Promise<void> {

@@ -1,5 +1,6 @@
 import type { ClientWatch } from './client-watch.ts'
 import type { Events } from './events.ts'
+import type { Extension } from './extension.ts'
 import type { Operation } from './operations.ts'
 import { applyAll } from './operations.ts'
 import { newRecord } from './record.ts'
@@ -19,6 +20,7 @@ export interface Core {
   /** Absent unless it is asked for. */
   readonly watch: ClientWatch | undefined
   readonly work: Work
+  extension: Extension | undefined
 }
 
 /** Makes the visit one to no session at all, which a write turns into a new one. */
@@ -32,12 +34,14 @@ export function startAnew(
   visit.standing = 'new'
   visit.id = undefined
   visit.handle = undefined
+  visit.brought = 0
   visit.generation = 1
   visit.kept = undefined
   visit.unresolved = undefined
   visit.lost = []
   visit.unconcluded = undefined
   visit.carried = undefined
+  visit.refusal = undefined
   // What an earlier commit made due was for the session that is over.
   if (visit.cookie === 'send') visit.cookie = 'none'
   visit.operations = operations

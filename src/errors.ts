@@ -49,6 +49,17 @@ export class CookieWithheldError extends HoldfastError {
   override readonly code = 'HOLDFAST_COOKIE_WITHHELD'
 }
 
+/** A page of another origin sent the request, and `csrf` lets none of those change anything. 403; nothing was loaded. */
+export class CrossOriginError extends HoldfastError {
+  override readonly status = 403
+  override readonly code = 'HOLDFAST_CROSS_ORIGIN'
+}
+
+/** What was asked for needs a session that has been saved, and this one has not, or not since its login. */
+export class NotSavedError extends HoldfastError {
+  override readonly code = 'HOLDFAST_NOT_SAVED'
+}
+
 /** What was asked for needs a cookie, and the headers have left. */
 export class HeadersSentError extends HoldfastError {
   override readonly code = 'HOLDFAST_HEADERS_SENT'

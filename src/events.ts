@@ -35,6 +35,25 @@ export interface SessionEvents {
   forged: { route?: string | undefined }
   /** Two different valid session cookies in one request, so that neither counts. */
   duplicate: { route?: string | undefined }
+  /** `holdfast/dbsc`: the session belongs to one device from now on. */
+  bound: { handle: string; userId?: string | undefined }
+  /**
+   * `holdfast/dbsc`: a bound session was to be used without the bound cookie, or with one that has expired, and was not to be had.
+   * `skipped`: why the browser says that it could not refresh it; anybody may say so.
+   */
+  unproven: {
+    handle: string
+    userId?: string | undefined
+    route?: string | undefined
+    skipped?: 'unreachable' | 'server_error' | 'quota_exceeded' | undefined
+  }
+  /** `holdfast/dbsc`: what came as the proof of a device was none. `reason`: which check it failed. */
+  refusedProof: {
+    handle?: string | undefined
+    userId?: string | undefined
+    route?: string | undefined
+    reason: string
+  }
   /** The stored record cannot be read, or does not fit the schema. */
   invalid: { handle: string; error: Error }
   /** Two requests set the same thing; the later commit replaced what the earlier had written under these paths of `data`. */
@@ -71,6 +90,9 @@ const NAMES: readonly (keyof SessionEvents)[] = [
     'clientChanged',
     'forged',
     'duplicate',
+    'bound',
+    'unproven',
+    'refusedProof',
   ] as const),
   ...(['invalid', 'overwritten', 'uncommitted', 'swept', 'outage', 'recovered', 'error'] as const),
 ]

@@ -8,7 +8,13 @@ import { initialData } from './data.ts'
 import type { Duration } from './duration.ts'
 import { duration, limit } from './duration.ts'
 import { endSession } from './end.ts'
-import { AuthenticationRequiredError, DataError, NotLoadedError, OptionsError } from './errors.ts'
+import {
+  AuthenticationRequiredError,
+  DataError,
+  NotLoadedError,
+  NotSavedError,
+  OptionsError,
+} from './errors.ts'
 import { checkTypes, refuseUnknown } from './given.ts'
 import { expiry, mayRotate } from './lifetime.ts'
 import type { LoginRules } from './login-rules.ts'
@@ -18,9 +24,10 @@ import { isActive } from './operations.ts'
 import { reload } from './rebase.ts'
 import { tooLate, unavailable } from './refusals.ts'
 import { viewOf } from './request.ts'
-import type { FlashMessage, LoginOptions, Session, SessionLifetime } from './session.ts'
+import type { CsrfSigner, Login } from './security/csrf-token.ts'
+import type { FlashMessage, LoginOptions, LogoutOptions, Session, SessionLifetime } from './session.ts'
 import type { Presented, Visit } from './visit.ts'
-import { addOperation, Begun, handleOf, handOut, inTurn } from './visit.ts'
+import { addOperation, Begun, handleOf, handOut, inTurn, loginOf } from './visit.ts'
 
 /** What a session needs from its manager. */
 export interface SessionParts {
@@ -29,6 +36,7 @@ export interface SessionParts {
   readonly committer: Committer
   readonly logins: LoginRules
   readonly answerer: Answerer
+  readonly csrf: CsrfSigner
   readonly stampOf: (value: string) => string
 }
 
@@ -137,11 +145,14 @@ export class HeldSession<Data extends object> implements Session<Data> {
     })
   }
 
-  logout(): Promise<void> {
+  logout(options: LogoutOptions = {}): Promise<void> {
     return this.#begin(async () => {
+      refuseUnknown('logout: ', options, ['clearSiteData'])
+      checkTypes('logout: ', options, { clearSiteData: 'boolean' })
       const visit = this.#loaded()
       await endSession(visit, this.#parts.core)
       if (visit.presented !== 'none' || visit.duplicate) visit.cookie = 'clear'
+      if (options.clearSiteData) this.#beforeHeaders('ask for clearSiteData').clearSiteData = true
     })
   }
 
@@ -213,6 +224,20 @@ export class HeldSession<Data extends object> implements Session<Data> {
       if (this.#parts.core.vault.carry) visit.cookie = 'clear'
       return false
     })
+  }
+
+  csrfToken(): string {
+    const visit = this.#available()
+    if (visit.standing === 'live' && !loginOf(visit)) return this.#parts.csrf.sign(loginIn(visit))
+    throw new NotSavedError(
+      'csrfToken: this session has no record, or its login is not saved yet, so a token would be bound to nothing that the client holds. ' +
+        'Put something into data, or log in, and `await session.commit()` first; forms of visitors without a session are covered by csrf: true',
+    )
+  }
+
+  verifyCsrfToken(value: unknown): boolean {
+    const visit = this.#available()
+    return visit.standing === 'live' && this.#parts.csrf.verify(value, loginIn(visit))
   }
 
   flash(category: string, message: string): void {
@@ -288,6 +313,12 @@ export class HeldSession<Data extends object> implements Session<Data> {
     throw new NotLoadedError('this session was opened with lazy: true; call `await session.load()` first')
   }
 
+  #available(): Visit {
+    const visit = this.#loaded()
+    if (visit.outage) throw unavailable(visit)
+    return visit
+  }
+
   #watched(): Visit {
     const visit = this.#loaded()
     if (visit.answered) this.#parts.answerer.watch(visit)
@@ -346,6 +377,10 @@ function checkName(what: string, value: unknown): void {
       `login: ${what} must be text of 1 to 255 characters without U+0000, not ${inspect(value)}${typeof value === 'number' ? '; pass String(id)' : ''}`,
     )
   }
+}
+
+function loginIn(visit: Visit): Login {
+  return { handle: handleOf(visit), userSince: visit.record.userSince }
 }
 
 /** A quiet visit knows a record, but not one that is its own. */

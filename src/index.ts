@@ -6,11 +6,13 @@ export {
   AuthenticationRequiredError,
   ConflictError,
   CookieWithheldError,
+  CrossOriginError,
   DataError,
   HeadersSentError,
   HoldfastError,
   InvalidRecordError,
   NotLoadedError,
+  NotSavedError,
   OptionsError,
   SchemaError,
   SessionEndedError,
@@ -23,6 +25,7 @@ export type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './man
 export type { MergeRule } from './merge.ts'
 export type {
   CookieOptions,
+  CsrfOptions,
   LifetimeOptions,
   LifetimePreset,
   Logger,
@@ -33,7 +36,7 @@ export type {
 export type { Policy, StorePolicy } from './policy.ts'
 export type { Register, RegisteredSessions } from './register.ts'
 export type { RequestSource, RequestView } from './request.ts'
-export type { FlashMessage, LoginOptions, Session, SessionLifetime } from './session.ts'
+export type { FlashMessage, LoginOptions, LogoutOptions, Session, SessionLifetime } from './session.ts'
 export type { Sessions } from './sessions.ts'
 export { createSessions } from './sessions.ts'
 export type {

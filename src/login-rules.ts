@@ -46,8 +46,8 @@ interface Login {
   readonly at: number
 }
 
-export function createLoginRules({ settings, vault, events, ...others }: Core): LoginRules {
-  const core: Core = { settings, vault, events, ...others }
+export function createLoginRules(core: Core): LoginRules {
+  const { settings, vault, events } = core
   const { clock, lifetime, maxSessionsPerUser, store } = settings
 
   async function checkRoom(visit: Visit, userId: string, { revokeOthers }: LoginOptions): Promise<void> {

@@ -5,6 +5,7 @@ import type { Core } from './core.ts'
 import { startAnew } from './core.ts'
 import type { EncodedData } from './data.ts'
 import { detached, initialData, readData } from './data.ts'
+import type { HoldfastError } from './errors.ts'
 import { InvalidRecordError, StoreUnavailableError } from './errors.ts'
 import { expiry } from './lifetime.ts'
 import { newRecord } from './record.ts'
@@ -43,7 +44,7 @@ export function createOpener(core: Core): Opener {
     } else {
       visit.id = token.id
       visit.handle = token.key
-      visit.generation = token.generation
+      visit.brought = visit.generation = token.generation
       visit.presented = 'live'
       visit.resend = token.stale
       if (!lazy) await judge(visit, false)
@@ -98,6 +99,10 @@ export function createOpener(core: Core): Opener {
       return beginNew(visit, 'ended')
     }
     const verdict = admit(visit.generation, kept.record, now, lifetime.grace)
+    if (verdict.as === 'live' || (verdict.as === 'ahead' && fresh)) {
+      const refusal = core.extension?.refuse(visit, kept.record)
+      if (refusal) return keepFrom(visit, kept, refusal)
+    }
     switch (verdict.as) {
       case 'live': {
         const entering = enter(visit, kept)
@@ -230,6 +235,13 @@ export function createOpener(core: Core): Opener {
     Object.assign(visit, { id, handle, generation, kept, standing: 'quiet' })
   }
 
+  /** The token is right and does not suffice. */
+  async function keepFrom(visit: Visit, kept: Kept, refusal: HoldfastError): Promise<void> {
+    visit.kept = kept
+    await fallQuiet(visit)
+    visit.refusal = refusal
+  }
+
   async function find(handle: string): Promise<Visit | undefined> {
     let kept: Kept | 'destroyed' | undefined
     try {
@@ -264,10 +276,12 @@ function newVisit(source: RequestSource, now: number): Visit {
     duplicate: false,
     id: undefined,
     handle: undefined,
+    brought: 0,
     generation: 1,
     loaded: false,
     standing: 'new',
     refused: undefined,
+    refusal: undefined,
     kept: undefined,
     record: NO_RECORD,
     operations: [],
@@ -283,6 +297,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     carried: undefined,
     overwritten: undefined,
     cookie: 'none',
+    clearSiteData: false,
     resend: false,
     answered: false,
     lateCheck: undefined,

@@ -14,6 +14,8 @@ export type Operation =
   | ({ readonly kind: 'lifetime' } & LifetimeOverrides)
   | { readonly kind: 'flash'; readonly flash: Flash }
   | { readonly kind: 'take'; readonly ids: readonly string[] }
+  /** Changes what an extension keeps: again, on what others made of it meanwhile. Pure; the text itself if there is nothing to change. */
+  | { readonly kind: 'bind'; readonly change: (record: SessionRecord) => string | undefined }
   | { readonly kind: 'renewCookie' }
   /** The first use of the current generation. */
   | { readonly kind: 'confirm' }
@@ -73,9 +75,12 @@ export function isLogin(operation: Operation): operation is Operation & { kind: 
   return operation.kind === 'login' || operation.kind === 'join'
 }
 
-/** Whether undoing it, as the loss of a machine may, would leave somebody in who was shut out: a token that a login or a step-up has retired. */
-export function retiresTokens(operation: Operation): boolean {
-  return isLogin(operation) || operation.kind === 'elevate'
+/**
+ * Whether undoing it, as the loss of a machine may, would leave somebody in who was shut out: a token that a login or a step-up has
+ * retired, or whoever has not the key that the session is bound to.
+ */
+export function shutsOut(operation: Operation): boolean {
+  return isLogin(operation) || operation.kind === 'elevate' || operation.kind === 'bind'
 }
 
 /** The record with all of them done; the same object if they change nothing. */
@@ -108,6 +113,10 @@ export function apply(record: SessionRecord, operation: Operation, at: Circumsta
     case 'take': {
       const left = record.flashes.filter(({ id }) => !operation.ids.includes(id))
       return left.length === record.flashes.length ? record : { ...record, flashes: left }
+    }
+    case 'bind': {
+      const bound = operation.change(record)
+      return bound === record.bound ? record : { ...record, bound }
     }
     case 'renewCookie':
       return { ...record, cookieAt: at.now }
@@ -144,6 +153,7 @@ function login(
       level: facts.level,
       client: facts.client,
       levelUntil: undefined,
+      bound: undefined,
       authenticatedAt: at.now,
     },
     at,

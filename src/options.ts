@@ -17,6 +17,12 @@ export interface SessionOptions<Data extends object> {
   /** How long sessions live, or the name of a preset from NIST SP 800-63B-4. */
   lifetime?: LifetimeOptions | LifetimePreset
   cookie?: CookieOptions
+  /**
+   * Refuse requests that pages of other origins send and that could change something: every method but GET, HEAD, OPTIONS and TRACE, and
+   * WebSocket upgrades, with a session or without one. They fail with `CrossOriginError`, status 403, before anything is loaded. No tokens, and
+   * nothing to add to forms. Default: false. See docs/csrf.md.
+   */
+  csrf?: boolean | CsrfOptions
   /** A Standard Schema (zod, valibot, arktype, …) that types `data` and validates it when it is loaded and when it is saved. */
   schema?: StandardSchema<unknown, Data>
   /**
@@ -139,6 +145,19 @@ export interface CookieOptions {
   partitioned?: boolean
   /** Cookies that earlier versions of the site set, cleared at a login that finds two sessions in one request. */
   formerly?: readonly { name: string; domain?: string; path?: string }[]
+}
+
+export interface CsrfOptions {
+  /**
+   * Origins whose pages may send requests all the same, exactly as browsers send them: `['https://app.shop.example']`. Also this site's own, where a
+   * proxy puts another name into `Host` and old browsers are to be served. Default: none.
+   */
+  trustedOrigins?: readonly string[]
+  /**
+   * Refuse also what brings a session cookie and neither `Sec-Fetch-Site` nor `Origin`: a browser from before 2020, or a program that has copied a
+   * cookie. Default: false.
+   */
+  strict?: boolean
 }
 
 export interface Logger {

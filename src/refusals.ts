@@ -24,8 +24,9 @@ export function withheld(visit: Visit): CookieWithheldError {
   )
 }
 
-/** The token is dead, and a change made with it is not saved. */
-export function ended(visit: Visit): SessionEndedError {
+/** The token is dead, or does not suffice, and a change made with it is not saved. */
+export function ended(visit: Visit): NonNullable<Visit['refusal']> {
+  if (visit.refusal) return visit.refusal
   return new SessionEndedError(
     `session ${handleOf(visit)} ended or got a new token while this request was under way, so what the request changed was not saved`,
   )

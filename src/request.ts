@@ -58,9 +58,23 @@ export function isPlainHttp(source: RequestSource): boolean {
   return !(source as { socket?: { encrypted?: boolean } }).socket?.encrypted
 }
 
+/**
+ * Whether the request can only read (RFC 9110, section 9.2.1). One that upgrades its connection, to a WebSocket, can do anything afterwards;
+ * of one whose method is not told, nobody knows.
+ */
+export function isSafe(source: Exclude<RequestSource, string | undefined>): boolean {
+  return SAFE_METHODS.has(source.method ?? '') && header(source, 'upgrade') === undefined
+}
+
+/** The host, and port, that the client asked for. What a proxy says beside it (`X-Forwarded-Host`) anybody can say. */
+export function hostOf(source: Exclude<RequestSource, string | undefined>): string | undefined {
+  if (isWebRequest(source)) return header(source, 'host') ?? new URL(source.url).host
+  return header(source, ':authority') ?? header(source, 'host') // the first is HTTP/2's, and counts if both are there
+}
+
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 
-function header(source: Exclude<RequestSource, string>, name: string): string | undefined {
+export function header(source: Exclude<RequestSource, string>, name: string): string | undefined {
   if (source === undefined) return undefined
   if (isWebRequest(source)) return source.headers.get(name) ?? undefined
   const value = source.headers[name]

@@ -43,7 +43,7 @@ export interface Session<Data extends object = Record<string, unknown>> {
    */
   login(userId: string, options?: LoginOptions): Promise<void>
   /** Ends the session at once. Afterwards this is a new anonymous session, so that `flash('info', 'Signed out')` works. */
-  logout(): Promise<void>
+  logout(options?: LogoutOptions): Promise<void>
   /**
    * A new token for the same session. False when there is nothing to do: no record yet, or a parallel request has just done it.
    * Tokens before the last one end then: the predecessor works on for `grace`.
@@ -73,6 +73,40 @@ export interface Session<Data extends object = Record<string, unknown>> {
    * hold the old one. If not, the session has been ended. Only a hash of the stamp is kept.
    */
   verifyStamp(value: string): Promise<boolean>
+  /**
+   * A token for a form or a script, for those who need more than `csrf: true`: browsers from before 2020, forms that pages of other origins send. Another
+   * text each time; all are good until the next login or logout. Nothing is stored for it.
+   *
+   * @example
+   * ```ts
+   * import { createServer } from 'node:http'
+   * import { text } from 'node:stream/consumers'
+   * import { createSessions } from 'holdfast'
+   * import { nodeSessions } from 'holdfast/node'
+   *
+   * const sessions = createSessions({ secret: process.env.SESSION_SECRET, csrf: true })
+   *
+   * createServer(
+   *   nodeSessions(sessions, async (request, response, session) => {
+   *     if (session.userId === undefined) return response.writeHead(401).end()
+   *     if (request.method !== 'POST') {
+   *       return response.end(`<form method="post"><input type="hidden" name="csrf" value="${session.csrfToken()}"><button>Pay</button></form>`)
+   *     }
+   *     const form = new URLSearchParams(await text(request))
+   *     if (!session.verifyCsrfToken(form.get('csrf'))) return response.writeHead(403).end()
+   *     response.end('paid')
+   *   }),
+   * )
+   * ```
+   * @throws NotSavedError for a session without a record, or with a login that is not saved yet: it would be bound to nothing that the client holds.
+   * @throws StoreUnavailableError while the session is not to be had
+   */
+  csrfToken(): string
+  /**
+   * Whether `csrfToken()` gave this to the same login of this session; false for all else, whatever it is. Compared in constant time.
+   * @throws StoreUnavailableError while the session is not to be had
+   */
+  verifyCsrfToken(value: unknown): boolean
   /** Keeps a message for the user until it is taken, by this request or a later one. */
   flash(category: string, message: string): void
   /** The messages kept, in order, of these categories or all; they are gone once this response is out. */
@@ -99,6 +133,16 @@ export interface LoginOptions {
    * @throws UnsupportedError from `login`, on a store that cannot find sessions by user: there `verifyStamp` ends them, at their next request
    */
   revokeOthers?: boolean
+}
+
+export interface LogoutOptions {
+  /**
+   * Tell the browser to clear what it keeps of this site: `Clear-Site-Data: "cache", "cookies", "storage"` (https://www.w3.org/TR/clear-site-data/). That
+   * includes all cookies of the site and its subdomains, and those that this response sets: a flash message kept after it is lost. Browsers heed
+   * it over https and on localhost. Default: false.
+   * @throws HeadersSentError when the headers have left; the session has been ended all the same
+   */
+  clearSiteData?: boolean
 }
 
 export interface SessionLifetime {

@@ -8,6 +8,7 @@ import { checkDeployment } from './deployment-check.ts'
 import { OptionsError } from './errors.ts'
 import type { Listener, SessionEvents } from './events.ts'
 import { createEvents } from './events.ts'
+import { keepParts } from './extension.ts'
 import { guardStore } from './guard.ts'
 import { HeldSession, loadedVisitOf, visitOf } from './held-session.ts'
 import { createLoginRules } from './login-rules.ts'
@@ -22,6 +23,8 @@ import type { RequestSource } from './request.ts'
 import { createRequestSlots, layersOf } from './request-slots.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
 import { recordSeal } from './seal.ts'
+import { crossOrigin } from './security/csrf.ts'
+import { csrfSigner } from './security/csrf-token.ts'
 import type { Session } from './session.ts'
 import { resolveOptions } from './settings.ts'
 import type { Finding, Store } from './store.ts'
@@ -40,7 +43,7 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
 
   /**
    * The session that the request's cookie names, or a new one. Loaded, unless `lazy`. Opening one request twice gives one session.
-   * @throws StoreUnavailableError
+   * @throws StoreUnavailableError; CrossOriginError where `csrf` is set, before anything is loaded
    */
   open(source: RequestSource, options?: { lazy?: boolean }): Promise<Session<Data>>
   /**
@@ -163,6 +166,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     events,
     watch: createClientWatch(settings, events),
     work,
+    extension: undefined,
   }
   const opener = createOpener(core)
   const logins = createLoginRules(core)
@@ -178,12 +182,15 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     committer,
     logins,
     answerer,
+    csrf: csrfSigner(secrets, name),
     stampOf: (value: string) => hash('sha256', `${name} ${value}`, 'base64url'),
   }
 
   function open(source: RequestSource, openOptions?: { lazy?: boolean }): Promise<Session<Data>> {
     const known = typeof source === 'object' ? slots.get(source) : undefined
     if (known) return openOptions?.lazy ? known.opening : known.opening.then(load)
+    const refused = settings.csrf && crossOrigin(source, settings.csrf, settings.cookie.name)
+    if (refused) return Promise.reject(refused)
     if (work.isClosing) return Promise.reject(managerClosed(name))
     const begun = work.count(opener.open(source, openOptions))
     if (typeof source !== 'object') return begun.then(hold)
@@ -217,7 +224,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     if (release()) await settings.store.close?.()
   }
 
-  return {
+  const sessions: Sessions<Data> = {
     name,
     policy: policyOf(settings),
     open,
@@ -253,6 +260,8 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     on: events.on,
     close: () => (closing ??= close()),
   }
+  keepParts(sessions, parts)
+  return sessions
 }
 
 /** What stands in a request's slot. It shows nothing of itself: whoever logs a request does not mean the session. */

@@ -23,6 +23,8 @@ import type {
 } from './options.ts'
 import type { RequestView } from './request.ts'
 import type { StandardSchema } from './schema.ts'
+import type { CsrfPolicy } from './security/csrf.ts'
+import { resolveCsrf } from './security/csrf.ts'
 import type { Store } from './store.ts'
 import { memoryStore } from './stores/memory.ts'
 
@@ -37,6 +39,7 @@ export interface Settings {
   /** The name that the lifetime was given by. */
   readonly preset: LifetimePreset | undefined
   readonly cookie: CookieSettings
+  readonly csrf: CsrfPolicy | undefined
   readonly schema: StandardSchema | undefined
   readonly onInvalid: 'anonymous' | 'error' | ((data: unknown, error: Error) => object | undefined)
   readonly codec: Codec
@@ -91,6 +94,7 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
     lifetime: resolveLifetime(options.lifetime ?? {}),
     preset: typeof options.lifetime === 'string' ? options.lifetime : undefined,
     cookie: resolveCookie(options.cookie ?? {}, name),
+    csrf: resolveCsrf(options.csrf),
     schema: checkSchema(options.schema),
     onInvalid: resolveOnInvalid(options.onInvalid),
     codec: checkCodec(options.codec ?? defaultCodec),
@@ -120,6 +124,7 @@ const OPTION_NAMES = [
     'store',
     'lifetime',
     'cookie',
+    'csrf',
     'schema',
     'onInvalid',
     'codec',

@@ -41,10 +41,7 @@ export const MAX_GENERATION = 2 ** 24 - 1
 /** @param secrets the newest first: it signs, all verify. @param name the manager's, so that tokens of one never verify in another */
 export function tokenSigner(secrets: readonly Uint8Array[], name: string): TokenSigner {
   const tags = secrets.map((secret) => tagger(deriveKey(secret, name, 'token')))
-  const prefixes = secrets.map((secret) => {
-    const keyId = deriveKey(secret, name, 'key id').subarray(0, 2)
-    return Buffer.from([VERSION, ...keyId]).toString('base64url')
-  })
+  const prefixes = secrets.map((secret) => keyIdOf(secret, name))
   const byPrefix = new Map(prefixes.map((prefix, i) => [prefix, tags[i]!]))
   if (byPrefix.size < secrets.length) {
     throw new OptionsError(
@@ -123,6 +120,12 @@ export function keyOf(id: string): string {
 /** HKDF-SHA256, one label a purpose and manager. */
 export function deriveKey(secret: Uint8Array, name: string, purpose: string): Buffer {
   return Buffer.from(hkdfSync('sha256', secret, '', `holdfast/1/${name}/${purpose}`, 32))
+}
+
+/** What a token begins with: its version, and which secret signed it. */
+export function keyIdOf(secret: Uint8Array, name: string): string {
+  const keyId = deriveKey(secret, name, 'key id').subarray(0, 2)
+  return Buffer.from([VERSION, ...keyId]).toString('base64url')
 }
 
 const BLOCK = 64

@@ -27,6 +27,8 @@ export interface ExportedSession {
   readonly stamp?: string
   /** What `watchClient` remembers: words that lead back to nothing. */
   readonly client?: { readonly browser?: string; readonly network?: string }
+  /** What an extension keeps of this login: the public key of its device, of `holdfast/dbsc`. */
+  readonly bound?: string
   readonly flashes: readonly FlashMessage[]
   /** The application's data. What JSON has no form for: Map and Set as arrays, bytes in base64, BigInt and odd numbers as text. */
   readonly data: unknown
@@ -56,7 +58,7 @@ export async function exportUser(userId: string, { vault, settings }: Core): Pro
   const sessions: ExportedSession[] = []
   for await (const { handle, kept } of sessionsOf(vault, userId)) {
     const { record, lastSeen, data } = kept
-    const { level, externalId, stamp, client, generation, about = {}, flashes } = record
+    const { level, externalId, stamp, client, bound, generation, about = {}, flashes } = record
     const time = (at: number | undefined) => (at === undefined ? undefined : new Date(at).toISOString())
     const session = {
       handle,
@@ -72,6 +74,7 @@ export async function exportUser(userId: string, { vault, settings }: Core): Pro
       about,
       stamp,
       client,
+      bound,
       flashes: flashes.map(({ category, message }) => ({ category, message })),
       data: decoded(data, codec),
     }

@@ -1,5 +1,5 @@
 import type { Codec } from './codec.ts'
-import type { StoreUnavailableError } from './errors.ts'
+import type { HoldfastError, StoreUnavailableError } from './errors.ts'
 import { collect, graft } from './graft.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import { expiry } from './lifetime.ts'
@@ -27,6 +27,8 @@ export interface Visit {
   /** Secret, the base of tokens. Absent without a cookie, until a session is created, and for sessions found by handle. */
   id: string | undefined
   handle: string | undefined
+  /** That of the token with which the request came; 0 if it is none of this session. */
+  brought: number
   /** That of the token which the client holds, or will hold once it has this answer. */
   generation: number
   loaded: boolean
@@ -38,6 +40,8 @@ export interface Visit {
 
   /** The session that the token names but whose record is of no use to us: it can be ended, and nothing else. */
   refused: string | undefined
+  /** Why an extension keeps the session from this request, which is `quiet` then. */
+  refusal: HoldfastError | undefined
 
   /** The committed state that `data` and `record` started from. */
   kept: Kept | undefined
@@ -69,6 +73,8 @@ export interface Visit {
   overwritten: Set<string> | undefined
 
   cookie: 'none' | 'send' | 'clear'
+  /** The browser is to clear what it keeps of this site. */
+  clearSiteData: boolean
   /** The client's token is right but should be given again: its answer was lost, or an older secret signed it. */
   resend: boolean
   /** The headers have left; what needs a cookie is too late. */

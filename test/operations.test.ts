@@ -7,7 +7,7 @@ import {
   isActive,
   makesToken,
   type Operation,
-  retiresTokens,
+  shutsOut,
 } from '../src/operations.ts'
 import type { SessionRecord } from '../src/record.ts'
 
@@ -44,6 +44,7 @@ const full: SessionRecord = {
   persistent: true,
   cookieAt: NOW - HOUR,
   about: { browser: 'Firefox' },
+  bound: 'a device',
   flashes: [
     { id: 'f1', category: 'info', message: 'one' },
     { id: 'f2', category: 'info', message: 'two' },
@@ -67,6 +68,7 @@ describe('a login', () => {
     expect(done({ kind: 'login', user: 'ann', stamp: 'new stamp' })).toEqual({
       ...full,
       ...retired,
+      bound: undefined,
       stamp: 'new stamp',
       externalId: undefined,
       level: undefined,
@@ -209,6 +211,21 @@ describe('a store that fell behind a token', () => {
   })
 })
 
+describe('what a session is bound to', () => {
+  it('is changed as an extension says, who sees the record as it is then', () => {
+    const change = ({ bound, generation }: SessionRecord) => `${bound} at ${generation}`
+    expect(done({ kind: 'bind', change })).toEqual({ ...full, bound: 'a device at 7' })
+    expect(done({ kind: 'bind', change: ({ bound }) => bound })).toBe(full)
+  })
+
+  it('stays at a step-up and a rotation, and ends with the login that it belongs to', () => {
+    expect(done({ kind: 'elevate', level: 'mfa' }).bound).toBe('a device')
+    expect(done({ kind: 'rotate' }).bound).toBe('a device')
+    expect(done({ kind: 'login', user: 'ann' }).bound).toBeUndefined()
+    expect(done({ kind: 'login', user: 'bob' }).bound).toBeUndefined()
+  })
+})
+
 const all: Operation[] = [
   { kind: 'login', user: 'ann' },
   { kind: 'elevate', level: 'mfa' },
@@ -216,6 +233,7 @@ const all: Operation[] = [
   { kind: 'lifetime' },
   { kind: 'flash', flash: { id: '', category: '', message: '' } },
   { kind: 'take', ids: [] },
+  { kind: 'bind', change: () => undefined },
   { kind: 'renewCookie' },
   { kind: 'confirm' },
   { kind: 'client', user: 'ann', client: {} },
@@ -236,8 +254,8 @@ it('the client gets a new token by a rotation, a login and a step-up', () => {
   expect(kindsThat(makesToken)).toEqual(['login', 'elevate', 'rotate'])
 })
 
-it('a machine that is lost must not let in again whom a login or a step-up has shut out', () => {
-  expect(kindsThat(retiresTokens)).toEqual(['login', 'elevate', 'join'])
+it('a machine that is lost must not let in again whom a login, a step-up or a device has shut out', () => {
+  expect(kindsThat(shutsOut)).toEqual(['login', 'elevate', 'bind', 'join'])
 })
 
 describe('several operations', () => {

@@ -61,6 +61,7 @@ describe('a record', () => {
         about: maybe(
           JSON.parse(`{${JSON.stringify(text())}:${JSON.stringify(text())}}`) as Record<string, string>,
         ),
+        bound: maybe(text()),
         flashes: Array.from({ length: pick(0, 1, 3) }, () => ({
           id: text(),
           category: text(),
@@ -109,6 +110,7 @@ describe('a record', () => {
     ['timeouts of its own', { idle: false, absolute: 5 }, ' {"idle":false,"abs":5}'],
     ['a cookie that goes with the browser', { persistent: false }, ' {"per":false}'],
     ['a few words about the device', { about: { browser: 'x' } }, ' {"about":{"browser":"x"}}'],
+    ['what it is bound to', { bound: 'a device' }, ' {"bd":"a device"}'],
     ['flash messages', { flashes: [{ id: 'i', category: 'c', message: 'm' }] }, ' {"f":[["i","c","m"]]}'],
   ]
   it.each(ofUsers)('of a user with %s has that besides', (_what, change, written) => {

@@ -6,7 +6,7 @@ import { expect, it } from 'vitest'
 
 /** Small is a feature. Raise the budget only for what an application would miss. */
 const BUDGET = {
-  index: 31_000,
+  index: 32_300,
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
   'stores/sql/index': 11_100,
@@ -15,6 +15,8 @@ const BUDGET = {
   'stores/layered': 3_000,
   'stores/index': 34_700,
   'stores/cookie': 1_500,
+  // Four fifths of it are parts of the core, which are loaded anyway.
+  'dbsc/index': 15_500,
 }
 
 it.each(Object.entries(BUDGET))(

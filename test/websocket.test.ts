@@ -32,7 +32,7 @@ async function start(checkEvery = 3_600_000, options: SessionOptions<Data> = {})
   const clock = fakeClock()
   const store = faulty(memoryStore())
   const manager = (on: Store) =>
-    createSessions<Data>({ secret: SECRET, store: on, clock, sweepEvery: false, ...options })
+    createSessions<Data>({ secret: SECRET, store: on, clock, sweepEvery: false, csrf: true, ...options })
   const sessions = manager(store)
   const elsewhere = manager(Object.create(store)) // as in another process, where it would be another object too
   const server = createServer((_request, response) => response.end()).listen(0, '127.0.0.1')

@@ -5,12 +5,11 @@ import express, {
   type RequestHandler,
   type Response,
 } from 'express'
-import { ConflictError, SessionEndedError, StoreUnavailableError } from 'holdfast'
+import { ConflictError, CrossOriginError, SessionEndedError, StoreUnavailableError } from 'holdfast'
 import { expressSessions } from 'holdfast/express'
 import { layout, type Page, styles } from './layout.ts'
 import { cartPage, devicesPage, endedPage, errorPage, keptPage, loginPage, shopPage } from './pages.ts'
 import { cartLines, changeCart, countOf, findProduct } from './products.ts'
-import { sameOriginOnly } from './same-origin.ts'
 import { REMEMBERED, shopSessions, VISIT } from './sessions.ts'
 import { checkPassword, findUser } from './users.ts'
 
@@ -19,7 +18,7 @@ export function createShop({ folder, secure }: { folder: string; secure: boolean
   const sessions = shopSessions({ folder, secure })
   const app = express().disable('x-powered-by')
 
-  app.use(securityHeaders, sameOriginOnly)
+  app.use(securityHeaders)
   app.use(expressSessions(sessions, { skip: ({ url }) => url?.startsWith('/styles.css') ?? false }))
   app.use(express.urlencoded({ extended: false, limit: '4kb' }))
 
@@ -193,6 +192,9 @@ function statusOf(error: unknown): number {
 
 function explain(error: unknown, status: number): Page {
   if (error instanceof SessionEndedError) return endedPage
+  if (error instanceof CrossOriginError) {
+    return errorPage('Not from here', 'Another site sent this form. Nothing was changed.')
+  }
   if (error instanceof ConflictError) {
     return errorPage('Two at once', 'Something else changed at the same moment. Please try it again.')
   }

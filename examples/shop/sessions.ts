@@ -22,6 +22,7 @@ export function shopSessions({ folder, secure }: { folder: string; secure: boole
     store: sqliteStore(join(folder, 'sessions.db')),
     lifetime: VISIT,
     cookie: { secure },
+    csrf: true,
     merge: { visits: 'sum', cart: 'sum' },
     describe: (request) => describeDevice(request.header('user-agent') ?? ''),
   })

@@ -15,7 +15,11 @@ interface Talker {
   said?: number
 }
 
-const sessions = createSessions<Talker>({ secret: process.env.SESSION_SECRET, cookie: { secure: false } })
+const sessions = createSessions<Talker>({
+  secret: process.env.SESSION_SECRET,
+  cookie: { secure: false },
+  csrf: true,
+})
 
 const server = createServer(
   nodeSessions(sessions, async (request, response, session) => {

@@ -12,7 +12,7 @@ export interface SocketHandler<Data extends object> {
 }
 
 /**
- * Takes the WebSockets of users who are logged in, and closes each one when its session ends: at once if this process ends it, after
+ * Takes the WebSockets of users who are logged in (and, by the manager's `csrf` option, of pages of this site alone), and closes each one when its session ends: at once if this process ends it, after
  * `checkEvery` milliseconds at the latest if another one does, or if it has not been used for too long.
  */
 export function openSockets<Data extends object>(
@@ -31,7 +31,6 @@ export function openSockets<Data extends object>(
     socket.on('error', () => socket.destroy())
     try {
       const session = await sessions.open(request)
-      if (!isFromOurPage(request)) return refuse(socket, 403)
       if (session.userId === undefined) return refuse(socket, 401)
       const answer = await sessions.commit(session)
       headers.set(
@@ -89,11 +88,6 @@ export function openSockets<Data extends object>(
       for (const client of open.keys()) client.close(1001)
     },
   }
-}
-
-/** Browsers let every site open a WebSocket to ours, and a page of a sibling domain may even send our cookie along. */
-function isFromOurPage({ headers: { origin, host } }: IncomingMessage): boolean {
-  return origin === undefined || origin === `https://${host}` || origin === `http://${host}`
 }
 
 function closeFor(error: unknown, client: WebSocket): void {

@@ -22,11 +22,15 @@ export function applyHeaders(headers: HeaderTarget, changes: readonly HeaderChan
 /** A comma list with one more member. */
 export function appended(list: string | undefined, member: string): string {
   if (list === undefined || list === '') return member
-  const members = list.split(',').map((one) => one.trim().toLowerCase())
+  const members = membersOf(list)
   return members.includes('*') || members.includes(member.toLowerCase()) ? list : `${list}, ${member}`
 }
 
 /** `value`, unless the application already said that and more. */
 export function strengthened(given: string | undefined, value: string): string {
-  return given?.toLowerCase().includes(value.toLowerCase()) ? given : value
+  return given !== undefined && membersOf(given).includes(value.toLowerCase()) ? given : value
+}
+
+function membersOf(list: string): string[] {
+  return list.split(',').map((one) => one.trim().toLowerCase())
 }

@@ -17,7 +17,7 @@ export interface WebSessionsOptions {
   lazy?: boolean
   /**
    * Answers in place of what the handler, or the loading or saving of its session, threw. Default: what the client should know of is answered
-   * with its status (401, 409; 503 while the store is not to be had), and all else is thrown on, for the framework.
+   * with its status (401, 403, 409; 503 while the store is not to be had), and all else is thrown on, for the framework.
    */
   onError?: (error: unknown, request: Request) => Response | Promise<Response>
 }

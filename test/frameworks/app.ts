@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import type { Session } from 'holdfast'
 
 export interface Data {
@@ -14,6 +15,55 @@ export interface Io {
   redirect(path: string): unknown
   /** Sends the headers at once, then what `produce` writes. */
   stream(produce: (write: (chunk: string) => void) => Promise<void>): unknown
+}
+
+/** Every way to learn or change something of a session, by the member that it goes through. */
+export const accesses: Record<string, (session: Session<Data>) => unknown> = {
+  data: ({ data }) => 'visits' in data,
+  handle: ({ handle }) => handle,
+  isNew: ({ isNew }) => isNew,
+  isUnavailable: ({ isUnavailable }) => isUnavailable,
+  userId: ({ userId }) => userId,
+  presented: ({ presented }) => presented,
+  createdAt: ({ createdAt }) => createdAt,
+  lastSeenAt: ({ lastSeenAt }) => lastSeenAt,
+  expiresAt: ({ expiresAt }) => expiresAt,
+  authenticatedAt: ({ authenticatedAt }) => authenticatedAt,
+  level: ({ level }) => level,
+  generation: ({ generation }) => generation,
+  login: (session) => session.login('ann'),
+  logout: (session) => session.logout(),
+  rotate: (session) => session.rotate(),
+  update: (session) => session.update(() => {}),
+  commit: (session) => session.commit(),
+  load: (session) => session.load(),
+  reload: (session) => session.reload(),
+  elevate: (session) => session.elevate('2fa'),
+  requireLevel: (session) => session.requireLevel('2fa'),
+  requireRecentLogin: (session) => session.requireRecentLogin('1m'),
+  verifyStamp: (session) => session.verifyStamp('of nobody'),
+  csrfToken: (session) => session.csrfToken(),
+  verifyCsrfToken: (session) => session.verifyCsrfToken('of nobody'),
+  flash: (session) => session.flash('info', 'hello'),
+  takeFlashes: (session) => session.takeFlashes(),
+  peekFlashes: (session) => session.peekFlashes(),
+  setLifetime: (session) => session.setLifetime({ idle: '1h' }),
+  toJSON: (session) => JSON.stringify(session),
+  [inspect.custom.toString()]: (session) => inspect(session),
+}
+
+/** What a handler may do in any order, for the route `/do`. */
+const acts: Record<string, (session: Session<Data>) => unknown> = {
+  ...accesses,
+  visit: ({ data }) => {
+    data.visits = (data.visits ?? 0) + 1
+  },
+  'login bob': (session) => session.login('bob'),
+  remember: (session) => session.setLifetime({ persistent: true, absolute: '30d' }),
+  clear: (session) => session.logout({ clearSiteData: true }),
+  fail: () => {
+    throw new Error('the handler failed')
+  },
 }
 
 export type Route = (session: Session<Data>, io: Io, query: URLSearchParams) => unknown
@@ -34,6 +84,30 @@ export const held = {
 /** One application, that each framework serves in its own way. */
 export const routes: Record<string, Route> = {
   '/none': (_session, io) => io.text('no session needed'),
+  async '/do'(session, io, query) {
+    for (const act of query.get('acts')!.split(',')) await acts[act]!(session)
+    return io.text('done')
+  },
+  '/cached-none'(_session, io) {
+    io.header('Cache-Control', 'public, max-age=60')
+    return io.text('the same for everybody')
+  },
+  '/cached-me'(session, io) {
+    io.header('Cache-Control', 'public, max-age=60')
+    return io.text(`page of ${session.userId ?? 'nobody'}`)
+  },
+  '/cached-name'(session, io) {
+    io.header('Cache-Control', 'public, max-age=60')
+    return io.text(`name: ${'name' in session.data ? session.data.name : 'none'}`)
+  },
+  '/cached-missing'(session, io) {
+    return io.text(`nothing here, ${session.userId ?? 'nobody'}`, 404)
+  },
+  '/cached-visits'(session, io) {
+    io.header('Cache-Control', 'public, max-age=60')
+    session.data.visits = (session.data.visits ?? 0) + 1
+    return io.text(`${session.userId ?? 'nobody'}: ${session.data.visits}`)
+  },
   '/look': (session, io) => io.text(session.presented),
   '/me': (session, io) => io.text(session.userId ?? 'nobody'),
   '/data': (session, io) => io.text(JSON.stringify(session.data)),
@@ -87,6 +161,11 @@ export const routes: Record<string, Route> = {
   async '/logout'(session, io) {
     await session.logout()
     session.flash('info', 'Signed out')
+    return io.text('bye')
+  },
+  async '/clear-more'(session, io) {
+    io.header('Clear-Site-Data', '"executionContexts"')
+    await session.logout({ clearSiteData: true })
     return io.text('bye')
   },
   async '/leave'(session, io) {

@@ -62,5 +62,6 @@ it('a value stays if it says ours in any case, and more', () => {
   expect(strengthened('No-Store, private', 'no-store')).toBe('No-Store, private')
   expect(strengthened('no-store', 'No-Store')).toBe('no-store')
   expect(strengthened('private', 'no-store')).toBe('no-store')
+  expect(strengthened('max-age=60, x-no-store', 'no-store')).toBe('no-store')
   expect(strengthened(undefined, 'no-store')).toBe('no-store')
 })

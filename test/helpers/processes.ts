@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { SessionOptions } from 'holdfast'
 
-const worker = fileURLToPath(new URL('./server-process.ts', import.meta.url))
+const worker = new URL('./server-process.ts', import.meta.url)
 
 /** Three servers that share the sessions of one store. */
 export interface Processes {
@@ -18,11 +18,12 @@ export interface Processes {
 export async function startProcesses(
   storeUrl: string,
   flags: readonly string[] = [],
+  program = worker,
   options: SessionOptions<object> = {},
 ): Promise<Processes> {
   const execArgv = ['--import', 'tsx', ...flags]
   const children = Array.from({ length: 3 }, () =>
-    fork(worker, [storeUrl, JSON.stringify(options)], { execArgv }),
+    fork(fileURLToPath(program), [storeUrl, JSON.stringify(options)], { execArgv }),
   )
   const urls = await Promise.all(children.map(async (child) => (await nextMessage(child)) as string))
   let turn = 0
