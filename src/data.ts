@@ -55,6 +55,8 @@ function decode(text: string, { settings: { codec, maxBytes } }: Core): object {
   try {
     return codec.decode(text)
   } catch (cause) {
-    throw new InvalidRecordError('the data of the record cannot be decoded', { cause })
+    // The message of JSON.parse quotes what it read, which may be personal and has no place in an event.
+    const told = cause instanceof SyntaxError ? undefined : { cause }
+    throw new InvalidRecordError('the data of the record cannot be decoded', told)
   }
 }

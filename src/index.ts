@@ -54,3 +54,4 @@ export type {
 export { isTombstone, NEVER, UnsupportedError } from './store.ts'
 export { memoryStore } from './stores/memory.ts'
 export { StoreError } from './stores/store-error.ts'
+export type { ExportedSession, UserExport } from './user-sessions.ts'

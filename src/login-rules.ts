@@ -11,6 +11,7 @@ import { follows, nextRev } from './revision.ts'
 import type { LoginOptions } from './session.ts'
 import type { Settings } from './settings.ts'
 import { UnsupportedError } from './store.ts'
+import { sessionsOf } from './user-sessions.ts'
 import type { Kept } from './vault.ts'
 import { DURABLE } from './vault.ts'
 import type { Attempt, Visit } from './visit.ts'
@@ -37,7 +38,6 @@ export function owes({ operations, record, from }: Attempt, { maxSessionsPerUser
   return maxSessionsPerUser !== undefined && isAdded
 }
 
-const PAGE = 200
 /** Between two looks at whether those who came too late have gone. */
 const LOOK_AGAIN = 25
 
@@ -46,8 +46,8 @@ interface Login {
   readonly at: number
 }
 
-export function createLoginRules({ settings, vault, events, ...others }: Core): LoginRules {
-  const core: Core = { settings, vault, events, ...others }
+export function createLoginRules(core: Core): LoginRules {
+  const { settings, vault, events } = core
   const { clock, lifetime, maxSessionsPerUser, store } = settings
 
   async function checkRoom(visit: Visit, userId: string, { revokeOthers }: LoginOptions): Promise<void> {
@@ -109,20 +109,11 @@ export function createLoginRules({ settings, vault, events, ...others }: Core): 
   /** The user's live sessions, in the order of their logins. */
   async function loginsOf(userId: string): Promise<Login[]> {
     const logins: Login[] = []
-    let cursor: string | undefined
-    do {
-      const page = await vault.list(
-        'users',
-        userId,
-        cursor === undefined ? { limit: PAGE } : { cursor, limit: PAGE },
-      )
-      for (const { handle, kept } of page.items) {
-        const { record, lastSeen } = kept
-        if (clock() >= expiry(record, lastSeen, lifetime)) continue
-        logins.push({ handle, at: record.authenticatedAt ?? record.createdAt })
-      }
-      cursor = page.cursor
-    } while (cursor !== undefined)
+    for await (const { handle, kept } of sessionsOf(vault, userId)) {
+      const { record, lastSeen } = kept
+      if (clock() >= expiry(record, lastSeen, lifetime)) continue
+      logins.push({ handle, at: record.authenticatedAt ?? record.createdAt })
+    }
     return logins.sort((a, b) => a.at - b.at || (a.handle < b.handle ? -1 : 1))
   }
 

@@ -6,6 +6,8 @@ import { duration } from './duration.ts'
 import { expiry } from './lifetime.ts'
 import type { SessionRecord } from './record.ts'
 import { UnsupportedError } from './store.ts'
+import type { UserExport } from './user-sessions.ts'
+import { exportUser, sessionsOf } from './user-sessions.ts'
 import type { Kept } from './vault.ts'
 
 /** A session as seen from outside: for lists of devices, dashboards and jobs. */
@@ -55,6 +57,7 @@ export interface Management {
   revoke(target: RevokeTarget): Promise<number>
   revokeOthers(userId: string | undefined, handle: string): Promise<number>
   revokeAll(): Promise<number>
+  exportUser(userId: string): Promise<UserExport>
   stats(): Promise<SessionStats>
   sweep(): Promise<number>
   /** Sweeps by itself from now on; the result stops that, and ends every sweep after the batch that is under way. */
@@ -70,7 +73,8 @@ const SHORTEST_REST = 10
 /** Node fires a timer of more than this at once. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
-export function createManagement({ settings, vault, events, work }: Core): Management {
+export function createManagement(core: Core): Management {
+  const { settings, vault, events, work } = core
   const { clock, lifetime } = settings
 
   function isLive({ record, lastSeen }: Kept): boolean {
@@ -97,16 +101,8 @@ export function createManagement({ settings, vault, events, work }: Core): Manag
   async function list(userId: string): Promise<SessionInfo[]> {
     text('userId', userId)
     const sessions: SessionInfo[] = []
-    let cursor: string | undefined
-    do {
-      const page = await vault.list(
-        'users',
-        userId,
-        cursor === undefined ? { limit: PAGE } : { cursor, limit: PAGE },
-      )
-      for (const { handle, kept } of page.items) if (isLive(kept)) sessions.push(describe(handle, kept))
-      cursor = page.cursor
-    } while (cursor !== undefined)
+    for await (const { handle, kept } of sessionsOf(vault, userId))
+      if (isLive(kept)) sessions.push(describe(handle, kept))
     return sessions.sort((a, b) => b.lastSeenAt.getTime() - a.lastSeenAt.getTime())
   }
 
@@ -249,6 +245,7 @@ export function createManagement({ settings, vault, events, work }: Core): Manag
     revoke,
     revokeOthers,
     revokeAll: async () => announced(await destroyWhere(() => true)),
+    exportUser: async (userId) => exportUser(text('userId', userId), core),
     stats,
     sweep: () => sweepAll(true),
     keepSweeping,

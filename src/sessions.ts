@@ -29,6 +29,7 @@ import type { Session } from './session.ts'
 import { resolveOptions } from './settings.ts'
 import type { Finding, Store } from './store.ts'
 import { tokenSigner } from './token.ts'
+import type { UserExport } from './user-sessions.ts'
 import { createVault } from './vault.ts'
 import type { Visit } from './visit.ts'
 import { handleOf, inTurn } from './visit.ts'
@@ -67,6 +68,12 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
   /** Ends all sessions of this one's user but this one. */
   revokeOthers(session: Session<Data>): Promise<number>
   revokeAll(): Promise<number>
+  /**
+   * Everything that is kept of a user, as data for JSON: for those who ask what you hold of them. Sessions that have expired and are not yet swept are
+   * in it. `revoke({ userId })` removes all of it, and leaves only hashes of ids with a time, for five minutes.
+   * @throws UnsupportedError on a store that cannot list by user
+   */
+  exportUser(userId: string): Promise<UserExport>
   /** Removes expired records where the store does not do it by itself; how many. For cron and serverless. */
   sweep(): Promise<number>
   /** Counts all live sessions, which reads them all. */
@@ -246,6 +253,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
       return work.run(() => management.revokeOthers(visit.record.user, handleOf(visit)))
     },
     revokeAll: () => work.run(management.revokeAll),
+    exportUser: (userId) => work.run(() => management.exportUser(userId)),
     sweep: () => work.run(management.sweep),
     stats: () => work.run(management.stats),
     check: () => work.run(() => checkDeployment(settings, store)),

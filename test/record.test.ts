@@ -162,13 +162,10 @@ describe('what is no record of ours', () => {
     expect(parsing(`${line}\n{}`)).toThrow(/^the first line of the record is not as this version/)
   })
 
-  it('is refused if the line ends with what is not JSON', () => {
-    expect(parsing('Amywpiww0 {"st":}\n{}')).toThrow(
-      expect.objectContaining({
-        name: 'InvalidRecordError',
-        message: 'what the first line of the record ends with is not JSON',
-        cause: expect.any(SyntaxError),
-      }),
-    )
+  it('is refused if the line ends with what is not JSON, without a word of it', () => {
+    const refused = parsing('Amywpiww0 {"st":}\n{}')
+    expect(refused).toThrow(InvalidRecordError)
+    expect(refused).toThrow(/^what the first line of the record ends with is not JSON$/)
+    expect(refused).toThrow(expect.not.objectContaining({ cause: expect.anything() }))
   })
 })

@@ -367,7 +367,9 @@ describe('over HTTP', () => {
     async (name) => {
       const running = await serverStores[name]()
       for (const onLimit of ['evict-oldest', 'reject'] as const) {
-        const processes = await startProcesses(running.url, [], { maxSessionsPerUser: { limit: 3, onLimit } })
+        const processes = await startProcesses(running.url, [], undefined, {
+          maxSessionsPerUser: { limit: 3, onLimit },
+        })
         for (let round = 0; round < 5; round++) {
           const user = `${onLimit}-${round}`
           const jars = Array.from({ length: 20 }, () => client(processes.anyUrl()))

@@ -18,8 +18,8 @@ export interface Processes {
 export async function startProcesses(
   storeUrl: string,
   flags: readonly string[] = [],
-  options: SessionOptions<object> = {},
   program = worker,
+  options: SessionOptions<object> = {},
 ): Promise<Processes> {
   const execArgv = ['--import', 'tsx', ...flags]
   const children = Array.from({ length: 3 }, () =>
