@@ -339,12 +339,7 @@ describe.each(SHARED)('three processes on one store: %s', (name) => {
   let processes: Processes
   beforeAll(async () => {
     store = await sharedStores[name]!()
-    processes = await startProcesses(
-      store.url,
-      [],
-      {},
-      new URL('./helpers/bound-process.ts', import.meta.url),
-    )
+    processes = await startProcesses(store.url, [], new URL('./helpers/bound-process.ts', import.meta.url))
     return async () => {
       await processes.stop()
       await store.stop()
