@@ -70,7 +70,11 @@ export function installVirtualTime(): () => void {
     setInterval: interval,
     clearInterval: clear(real.clearInterval),
   })
-  Date.now = () => surroundings.getStore()?.timeline.now ?? real.now()
+  const wholeNow = () => {
+    const here = surroundings.getStore()
+    return here && Math.floor(here.timeline.now)
+  }
+  Date.now = () => wholeNow() ?? real.now()
   performance.now = () => surroundings.getStore()?.timeline.now ?? realPerformanceNow.call(performance)
   Math.random = () => surroundings.getStore()?.random.next() ?? real.random()
 
