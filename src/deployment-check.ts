@@ -13,6 +13,7 @@ export async function checkDeployment(settings: Settings, store: Store): Promise
     ...checkSecrets(settings),
     ...checkEnvironment(),
     ...checkCookie(settings),
+    ...checkCsrf(settings),
     ...checkLifetime(settings.lifetime),
     ...checkComparing(store),
     ...(await askStore(settings, store)),
@@ -87,6 +88,19 @@ function checkCookie({ cookie: { name, attributes } }: Settings): Finding[] {
       severity: isProduction() ? 'error' : 'warning',
       finding: `The cookie ${name} is sent over plain http as well, where anybody on the way can read it, and a sibling domain can put another in its place.`,
       cure: 'Remove cookie: { secure: false }, and serve over https. Browsers accept Secure cookies on localhost.',
+    },
+  ]
+}
+
+function checkCsrf({ csrf }: Settings): Finding[] {
+  if (csrf) return []
+  return [
+    {
+      id: 'csrf.off',
+      severity: 'info',
+      finding:
+        "Pages of sibling domains can send requests in a visitor's name, and any page can log a visitor in as somebody else, unless something else refuses that.",
+      cure: 'Set csrf: true, or csrf: { trustedOrigins } where other origins of yours may; see docs/csrf.md.',
     },
   ]
 }

@@ -14,6 +14,8 @@ export interface Policy {
   readonly lifetime: LifetimePolicy & { readonly preset?: LifetimePreset }
   readonly cookie: { readonly name: string; readonly attributes: CookieAttributes }
   readonly maxSessionsPerUser: SessionLimit | false
+  /** What is let through of other origins' pages; `false` if all of it is. */
+  readonly csrf: { readonly trustedOrigins: readonly string[]; readonly strict: boolean } | false
   /** Whether sessions remember their client, and tell of another one. */
   readonly watchClient: boolean
   readonly seal: boolean
@@ -40,7 +42,7 @@ export interface StorePolicy {
 }
 
 export function policyOf(settings: Settings): Policy {
-  const { name, lifetime, preset, cookie, maxSessionsPerUser, onStoreFailure, store } = settings
+  const { name, lifetime, preset, cookie, maxSessionsPerUser, csrf, onStoreFailure, store } = settings
   const { seal, maxBytes, deadlines, saveOnError, sweepEvery } = settings
   const keptByClient = store.carry !== undefined
   return frozen({
@@ -48,6 +50,7 @@ export function policyOf(settings: Settings): Policy {
     lifetime: { ...(preset && { preset }), ...lifetime },
     cookie: { name: cookie.name, attributes: cookie.attributes },
     maxSessionsPerUser: maxSessionsPerUser ?? false,
+    csrf: csrf ? { trustedOrigins: [...csrf.trustedOrigins], strict: csrf.strict } : false,
     watchClient: settings.watchClient !== false,
     seal: seal || keptByClient,
     maxBytes,
@@ -69,6 +72,7 @@ export function policyOf(settings: Settings): Policy {
 
 /** A copy, since what it is made of is at work. */
 function frozen<T extends object>(value: T): T {
+  if (Array.isArray(value)) return Object.freeze([...value]) as unknown as T
   const entries = Object.entries(value).map(([key, each]) => [
     key,
     typeof each === 'object' ? frozen(each as object) : each,

@@ -30,7 +30,7 @@ afterEach(() => {
 
 async function check(options: SessionOptions<object> = {}): Promise<Finding[]> {
   const store = options.store ?? sqliteStore(':memory:')
-  const sessions = createSessions({ secret: SECRET, logger: quiet, ...options, store })
+  const sessions = createSessions({ secret: SECRET, csrf: true, logger: quiet, ...options, store })
   try {
     return await sessions.check()
   } finally {
@@ -46,6 +46,10 @@ describe('the check', () => {
     expect(
       await check({ lifetime: 'aal2', secret: [Buffer.alloc(32, 'QmFzZTY0IGlzIGZpbmUu1'), SECRET] }),
     ).toEqual([])
+  })
+
+  it('says that nothing refuses what pages of other origins send', async () => {
+    expect(ids(await check({ csrf: false }))).toEqual(['info csrf.off'])
   })
 
   it('gives findings as data: a name for programs, a severity, what is so, and the cure; the gravest first', async () => {

@@ -28,6 +28,7 @@ describe('the policy', () => {
         attributes: { path: '/', secure: true, httpOnly: true, sameSite: 'Lax' },
       },
       maxSessionsPerUser: false,
+      csrf: false,
       watchClient: false,
       seal: false,
       maxBytes: 32_768,
@@ -52,6 +53,7 @@ describe('the policy', () => {
       name: 'admin',
       lifetime: 'aal3',
       maxSessionsPerUser: { limit: 1, onLimit: 'reject' },
+      csrf: { trustedOrigins: ['https://shop.example'] },
       onStoreFailure: () => 'anonymous',
       cookie: { domain: 'example.com', sameSite: 'strict' },
     })
@@ -59,6 +61,7 @@ describe('the policy', () => {
     expect(policy).toMatchObject({
       name: 'admin',
       maxSessionsPerUser: { limit: 1, onLimit: 'reject' },
+      csrf: { trustedOrigins: ['https://shop.example'], strict: false },
       onStoreFailure: 'by request',
       cookie: {
         name: '__Secure-admin',

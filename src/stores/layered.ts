@@ -42,7 +42,8 @@ export interface LayeredStoreOptions {
  * - after a write whose second half did not reach the cache: the cache failed just then, or the process died in between;
  * - for a session that another request logged in while all sessions of its user were being destroyed.
  *
- * To this adds how far apart the clocks of the processes are. Writes are not affected: they compare with the database.
+ * To this adds how far apart the clocks of the processes are. Writes are not affected: they compare with the database. Nor is the
+ * end of a session by its timeouts: the database is asked.
  * Without the cache everything works, at the speed of the database and at most `cacheTimeout` slower, once a second. Each failure of the
  * cache is an `error` event, and reaches no request.
  *
@@ -205,12 +206,15 @@ class LayeredStore implements Store {
     }
   }
 
-  /** What cannot be read, having been written by another version perhaps, is replaced as what is too old. */
+  /** What cannot be read, having been written by another version perhaps, is replaced as what is too old, or over. */
   #usable(entry: Found | typeof NO_ANSWER): StoredRecord | undefined {
     if (entry === NO_ANSWER || entry === undefined || isTombstone(entry) || isLease(entry)) return undefined
-    if (ageOf(entry, Date.now()) >= this.#cacheFor) return undefined
+    const now = Date.now()
+    if (ageOf(entry, now) >= this.#cacheFor) return undefined
     try {
-      return recordIn(entry)
+      const record = recordIn(entry)
+      // It may have missed the write that kept the session alive.
+      return now < record.expires ? record : undefined
     } catch (error) {
       this.#report('load', error as Error)
       return undefined

@@ -6,7 +6,7 @@ import { SECRET } from './browser.ts'
 if (process.argv[2] === 'cluster' && cluster.isPrimary) {
   cluster.fork()
 } else {
-  const sessions = createSessions({ secret: SECRET })
+  const sessions = createSessions({ csrf: true, secret: SECRET })
   const findings = await sessions.check()
   process.stdout.write(JSON.stringify(findings), () => process.exit())
 }
