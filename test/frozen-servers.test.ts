@@ -191,7 +191,7 @@ const impatientClients: Record<string, Record<string, (url: string) => Promise<S
 
 /** What a URL is opened with if another package is missing. */
 const secondDrivers: Record<string, Record<string, { missing: string; query?: string }>> = {
-  redis: {},
+  redis: { 'node-redis': { missing: 'ioredis' } },
   postgres: { 'postgres.js': { missing: 'pg' } },
   // The pool tries what has been idle before it hands it out. Its only connection never is.
   mariadb: { mariadb: { missing: 'mysql2', query: '?connectionLimit=1' } },
