@@ -1,4 +1,7 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import type { Store } from 'holdfast'
 import { openStore } from 'holdfast/stores'
 import { redisStore } from 'holdfast/stores/redis'
@@ -11,6 +14,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type CountingSite, startCountingSite } from './helpers/counting-site.ts'
 import { type FaultProxy, faultProxyTo } from './helpers/fault-proxy.ts'
 import { Crowd, type Kind, type Seen, WITHOUT_SESSION } from './helpers/web-crowd.ts'
+import { withoutPackages } from './helpers/without-packages.ts'
 import { startOwnMariadb } from './servers/mariadb.ts'
 import { startMemcached } from './servers/memcached.ts'
 import { startOwnPostgres } from './servers/postgres.ts'
@@ -60,9 +64,22 @@ afterEach(async () => {
 async function open(store: Store, visitors: number): Promise<void> {
   site = await startCountingSite(store)
   closing.push(() => site.close())
-  crowd = new Crowd(site.url)
+  await visit(site.url, visitors)
+}
+
+async function visit(url: string, visitors: number): Promise<void> {
+  crowd = new Crowd(url)
   await crowd.start(visitors)
   closing.push(() => crowd.stop())
+}
+
+/** The same in another process, in which this package is not installed. */
+async function openWithout(missing: string, storeUrl: string, visitors: number): Promise<void> {
+  const program = fileURLToPath(new URL('./helpers/counting-process.ts', import.meta.url))
+  const child = fork(program, [storeUrl], { execArgv: withoutPackages([missing]) })
+  closing.push(() => child.kill('SIGKILL'))
+  const [url] = await once(child, 'message')
+  await visit(String(url), visitors)
 }
 
 async function throughProxy(): Promise<string> {
@@ -172,6 +189,15 @@ const impatientClients: Record<string, Record<string, (url: string) => Promise<S
   memcached: {},
 }
 
+/** What a URL is opened with if another package is missing. */
+const secondDrivers: Record<string, Record<string, { missing: string; query?: string }>> = {
+  redis: { 'node-redis': { missing: 'ioredis' } },
+  postgres: { 'postgres.js': { missing: 'pg' } },
+  // The pool tries what has been idle before it hands it out. Its only connection never is.
+  mariadb: { mariadb: { missing: 'mysql2', query: '?connectionLimit=1' } },
+  memcached: {},
+}
+
 describe.each(Object.keys(servers))('%s', (name) => {
   const keepsSessions = name !== 'memcached'
 
@@ -251,6 +277,25 @@ describe.each(Object.keys(servers))('%s', (name) => {
     expect(of(SESSIONS, began, healed).filter(({ status }) => status === 503).length).toBeGreaterThan(5)
     expectNormalService(healed + recovers)
   })
+
+  it.each(Object.entries(secondDrivers[name]!))(
+    'by URL with %s: half-open, and recovery',
+    async (_driver, { missing, query = '' }) => {
+      await openWithout(missing, `${await throughProxy()}${query}`, 10)
+      await sleep(1_000)
+      const began = now()
+      proxy.halfOpen()
+      await sleep(1_200)
+      const healed = now()
+      await proxy.heal()
+      await sleep(forgotten + 1_000)
+      await crowd.stop()
+      await crowd.leave()
+      expectNoHarm(began, healed)
+      expectOutage(began + 50, healed)
+      expectNormalService(healed + forgotten)
+    },
+  )
 
   it('answers 300 ms late: no harm, and nobody hears of it', async () => {
     await open(openStore(await throughProxy()), 5)

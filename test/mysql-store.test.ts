@@ -19,6 +19,7 @@ import { storeSuite } from '../src/testing/store-suite/index.ts'
 import { record } from '../src/testing/store-suite/samples.ts'
 import { browser, manager } from './helpers/browser.ts'
 import { wireTo } from './helpers/wire.ts'
+import { withoutPackages } from './helpers/without-packages.ts'
 import { runOn, startMariadb, startOwnMariadb } from './servers/mariadb.ts'
 import { freePort } from './servers/process.ts'
 
@@ -177,19 +178,13 @@ describe('a URL', () => {
 
   /** Another process, that does not find these packages. */
   function openWithout(packages: readonly string[], table: string, url = server.url): string {
-    const hooks = `export async function resolve(name, context, next) {
-      if (${JSON.stringify(packages)}.includes(name)) throw Object.assign(new Error("Cannot find package '" + name + "' imported from x"), { code: 'ERR_MODULE_NOT_FOUND' })
-      return next(name, context)
-    }`
     const script = `
-      import { register } from 'node:module'
-      register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}))
       const { mysqlStore } = await import(${JSON.stringify(new URL('../src/stores/sql/index.ts', import.meta.url).href)})
       const store = mysqlStore(${JSON.stringify(url)}, { table: ${JSON.stringify(table)} })
       const record = { rev: '1', text: '', lastSeen: 1, expires: 2 }
       console.log(await store.create('k', record).then((created) => 'created: ' + created, String))
       await store.close()`
-    const args = ['--import', 'tsx', '--input-type=module', '-e', script]
+    const args = [...withoutPackages(packages), '--input-type=module', '-e', script]
     const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
     return stdout + stderr
   }

@@ -17,6 +17,7 @@ import { storeSuite } from '../src/testing/store-suite/index.ts'
 import { record } from '../src/testing/store-suite/samples.ts'
 import { browser, manager } from './helpers/browser.ts'
 import { wireTo } from './helpers/wire.ts'
+import { withoutPackages } from './helpers/without-packages.ts'
 import { runOn, startOwnPostgres, startPgBouncer, startPostgres } from './servers/postgres.ts'
 import { freePort } from './servers/process.ts'
 
@@ -171,21 +172,45 @@ describe('a URL', () => {
     )
   })
 
+  it('with postgres.js gives up what has no answer for six seconds, and disturbs nothing else that is under way', () => {
+    const output = openWithout(
+      ['pg'],
+      newTable(),
+      `const { default: postgres } = await import('postgres')
+      const sql = postgres(${JSON.stringify(server.url)})
+      const begun = performance.now()
+      const seconds = () => Math.floor((performance.now() - begun) / 1000)
+      const touch = (key) => store.touch(key, 3, 8.64e15).then(() => 'touched', (error) => error.message)
+      for (const key of ['first', 'second', 'free']) await store.create(key, { ...record, expires: 8.64e15 })
+      let first, second, failures = 0
+      await sql.begin(async (sql) => {
+        await sql.unsafe('SELECT 1 FROM ' + table + " WHERE session_key IN ('first', 'second') FOR UPDATE")
+        first = touch('first')
+        await sleep(3_000)
+        second = touch('second')
+        while (seconds() < 8) {
+          await store.load('free').catch(() => failures++)
+          await sleep(20)
+        }
+      })
+      console.log('first:', await first, 'second:', await second, 'failures:', failures)
+      await sql.end()`,
+    )
+    expect(output).toMatch(/first: .*no answer within 6000 ms.* second: touched failures: 0/)
+  })
+
   /** Another process, that does not find these packages. */
-  function openWithout(packages: readonly string[], table: string): string {
-    const hooks = `export async function resolve(name, context, next) {
-      if (${JSON.stringify(packages)}.includes(name)) throw Object.assign(new Error("Cannot find package '" + name + "' imported from x"), { code: 'ERR_MODULE_NOT_FOUND' })
-      return next(name, context)
-    }`
+  function openWithout(packages: readonly string[], table: string, use = ''): string {
     const script = `
-      import { register } from 'node:module'
-      register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hooks)}))
+      import { setTimeout as sleep } from 'node:timers/promises'
+      const table = ${JSON.stringify(table)}
       const { postgresStore } = await import(${JSON.stringify(new URL('../src/stores/sql/index.ts', import.meta.url).href)})
-      const store = postgresStore(${JSON.stringify(server.url)}, { table: ${JSON.stringify(table)} })
+      const store = postgresStore(${JSON.stringify(server.url)}, { table })
       const record = { rev: '1', text: '', lastSeen: 1, expires: 2 }
       console.log(await store.create('k', record).then((created) => 'created: ' + created, String))
+      ${use}
       await store.close()`
-    const args = ['--import', 'tsx', '--input-type=module', '-e', script]
+    const args = [...withoutPackages(packages), '--input-type=module', '-e', script]
     const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
     return stdout + stderr
   }

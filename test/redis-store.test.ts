@@ -12,6 +12,7 @@ import { visitor } from '../bench/payload.mjs'
 import { isTombstone, NEVER, type StoredRecord } from '../src/store.ts'
 import { browser, manager } from './helpers/browser.ts'
 import { type Wire, wireTo } from './helpers/wire.ts'
+import { withoutPackages } from './helpers/without-packages.ts'
 import {
   type RedisServer,
   startCluster,
@@ -831,14 +832,9 @@ describe('a URL', () => {
 
   /** Another process, in which these packages are not installed. */
   async function without(packages: readonly string[], program: string): Promise<string> {
-    const hooks = `export function resolve(name, context, next) {
-      if (!${JSON.stringify(packages)}.includes(name)) return next(name, context)
-      throw Object.assign(new Error("Cannot find package '" + name + "'"), { code: 'ERR_MODULE_NOT_FOUND' })
-    }`
-    const register = `import { register } from 'node:module'; register('data:text/javascript,${encodeURIComponent(hooks).replaceAll("'", '%27')}')`
     const store = new URL('../src/stores/redis/index.ts', import.meta.url).href
     const { stdout } = await promisify(execFile)(process.execPath, [
-      ...['--import', 'tsx', '--import', `data:text/javascript,${encodeURIComponent(register)}`],
+      ...withoutPackages(packages),
       ...['--input-type=module', '-e', `import { redisStore } from '${store}'; ${program}`],
     ])
     return stdout.trim()
@@ -867,7 +863,7 @@ describe('a URL', () => {
         /ECONNREFUSED.*cannot be reached.* true$/s,
       )
     }
-  })
+  }, 90_000)
 
   it('says what to install if neither is', async () => {
     expect(await without(['ioredis', 'redis'], useAndPrint(url))).toBe(

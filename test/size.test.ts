@@ -6,14 +6,14 @@ import { expect, it } from 'vitest'
 
 /** Small is a feature. Raise the budget only for what an application would miss. */
 const BUDGET = {
-  index: 32_400,
+  index: 32_600,
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
   'stores/sql/index': 11_100,
   'stores/redis/index': 10_200,
   'stores/memcached/index': 8_000,
   'stores/layered': 3_000,
-  'stores/index': 34_700,
+  'stores/index': 35_000,
   'stores/cookie': 1_500,
   // Four fifths of it are parts of the core, which are loaded anyway.
   'dbsc/index': 15_500,

@@ -1,15 +1,8 @@
-import { MissingDriverError } from '../store-error.ts'
-import {
-  adopt,
-  type Commander,
-  type IoredisClient,
-  type NodeRedisClient,
-  type NodeRedisCluster,
-  type NodeRedisSentinel,
-} from './clients.ts'
+import { inTime, noAnswerWithin, patientFor } from '../in-time.ts'
+import { adopt, type Commander } from './clients.ts'
+import { CONNECT_TIMEOUT_MS, drive } from './drivers.ts'
 
-/** How long to wait for a connection, and for an answer: beyond the deadlines of the core, so that those come first. */
-const CONNECT_TIMEOUT_MS = 2_000
+/** How long to wait for an answer: beyond the deadlines of the core, so that those come first. */
 const ANSWER_TIMEOUT_MS = 3_000
 
 /** What a URL says. */
@@ -71,58 +64,75 @@ export function parseUrl(url: string): Target {
   }
 }
 
-/** Connects when the first command is sent, and again after an attempt that failed. */
+/** Connects when the first command is sent, and again after an attempt that failed or on a connection that has gone silent. */
 export function connectLazily(url: string, longestWait = 0): Commander {
   const target = parseUrl(url)
-  let connected: Connection | undefined
-  let connecting: Promise<Connection> | undefined
+  const answerTimeout = ANSWER_TIMEOUT_MS + longestWait
+  let connected: Commander | undefined
+  let connecting: Promise<Commander> | undefined
+  /** More than one while one that has gone silent has commands under way. */
+  const open = new Set<Connection>()
   let isClosed = false
 
-  const connection = (): Promise<Connection> => {
-    connecting ??= connect(target, ANSWER_TIMEOUT_MS + longestWait)
+  const leavingIfSilent = (made: Connection): Commander => {
+    const leave = () => {
+      connected = undefined
+    }
+    const end = () => {
+      open.delete(made)
+      return made.close()
+    }
+    return withAnswers(made.commander, patientFor(answerTimeout, leave, end))
+  }
+  const connection = (): Promise<Commander> => {
+    connecting ??= connect(target, answerTimeout)
       .then(async (made) => {
         if (isClosed) await made.close()
-        connected = made
-        return made
+        open.add(made)
+        connected = made.waitsForEver ? leavingIfSilent(made) : made.commander
+        return connected
       })
       .finally(() => {
         connecting = undefined
       })
     return connecting
   }
-  const commander = async () => (connected ?? (await connection())).commander
 
   return {
     isCluster: target.kind === 'cluster',
     isPool: false,
     command: (args, key) =>
-      connected
-        ? connected.commander.command(args, key)
-        : commander().then((found) => found.command(args, key)),
-    primaries: async () => (await commander()).primaries(),
+      connected ? connected.command(args, key) : connection().then((found) => found.command(args, key)),
+    primaries: async () => (connected ?? (await connection())).primaries(),
     async close() {
       isClosed = true
       // An attempt under way closes what it makes, and its failure is that of the operation which began it.
       await connecting?.catch(() => {})
-      await connected?.close()
+      await Promise.all([...open].map((each) => each.close()))
+    },
+  }
+}
+
+/** The same, whose answers are what `wait` makes of them. */
+function withAnswers(commander: Commander, wait: <T>(answer: Promise<T>) => Promise<T>): Commander {
+  return {
+    ...commander,
+    command: (args, key) => wait(commander.command(args, key)),
+    async primaries() {
+      const primaries = await wait(commander.primaries())
+      return primaries.map(({ address, command }) => ({
+        address,
+        command: (args) => wait(command(args)),
+      }))
     },
   }
 }
 
 interface Connection {
   readonly commander: Commander
+  /** For an answer that does not come. */
+  readonly waitsForEver: boolean
   close(): Promise<void>
-}
-
-/** A client of a driver: how to connect it, what it has complained of, and how to end it. */
-interface Driven {
-  readonly client: (IoredisClient | NodeRedisClient | NodeRedisCluster | NodeRedisSentinel) & Emitter
-  connect(): Promise<unknown>
-  close(): Promise<unknown> | unknown
-}
-
-interface Emitter {
-  on(event: 'error' | 'ready', listener: (error: Error) => void): unknown
 }
 
 /** What drivers say when they have given up, for a reason that they have told before. */
@@ -149,13 +159,6 @@ async function connect(target: Target, answerTimeout: number): Promise<Connectio
   })
 
   const commander = adopt(client)
-  let timer: NodeJS.Timeout | undefined
-  const timedOut = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new Error(`no answer within ${CONNECT_TIMEOUT_MS} ms`)),
-      CONNECT_TIMEOUT_MS,
-    )
-  })
   const ready = async () => {
     await driven.connect()
     // ioredis goes on in database 0 if the server has no such database.
@@ -174,12 +177,12 @@ async function connect(target: Target, answerTimeout: number): Promise<Connectio
     }
   }
   try {
-    await Promise.race([ready(), complained, timedOut])
+    await inTime(CONNECT_TIMEOUT_MS, Promise.race([ready(), complained]), () =>
+      noAnswerWithin(CONNECT_TIMEOUT_MS),
+    )
   } catch (error) {
     await end()
     throw explain(error)
-  } finally {
-    clearTimeout(timer)
   }
   return {
     commander: {
@@ -192,6 +195,7 @@ async function connect(target: Target, answerTimeout: number): Promise<Connectio
         }
       },
     },
+    waitsForEver: driven.waitsForEver,
     close: end,
   }
 }
@@ -200,118 +204,4 @@ async function connect(target: Target, answerTimeout: number): Promise<Connectio
 function within(error: Error): Error | undefined {
   const inner = 'lastNodeError' in error ? error.lastNodeError : error.cause
   return inner instanceof Error ? inner : undefined
-}
-
-// ---- the drivers ----
-
-async function drive(target: Target, answerTimeout: number): Promise<Driven> {
-  const ioredis = await load<IoredisModule>('ioredis', () => import('ioredis'))
-  if (ioredis) return driveIoredis(ioredis, target, answerTimeout)
-  const redis = await load<NodeRedisModule>('redis', () => import('redis'))
-  if (redis) return driveNodeRedis(redis, target, answerTimeout)
-  throw new MissingDriverError('neither `ioredis` nor `redis` is installed. Run `npm install ioredis`')
-}
-
-/** Nothing if the package is not there. */
-async function load<T>(name: string, importIt: () => Promise<unknown>): Promise<T | undefined> {
-  try {
-    return (await importIt()) as T
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    if (code === 'ERR_MODULE_NOT_FOUND' && message.includes(`'${name}'`)) return undefined
-    throw error
-  }
-}
-
-type OwnClient = IoredisClient & Emitter & { connect(): Promise<unknown>; disconnect(): void }
-
-interface IoredisModule {
-  readonly Redis: new (options: object) => OwnClient
-  readonly Cluster: new (nodes: readonly object[], options: object) => OwnClient
-}
-
-function driveIoredis({ Redis, Cluster }: IoredisModule, target: Target, answerTimeout: number): Driven {
-  const { tls, username, password, nodes, primaryName, database } = target
-  const retryStrategy = (attempt: number) => Math.min(50 * attempt, 200)
-  const options = {
-    username,
-    password,
-    lazyConnect: true,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    commandTimeout: answerTimeout,
-    // A connection that a firewall has forgotten never breaks by itself.
-    socketTimeout: answerTimeout,
-    maxRetriesPerRequest: 1,
-    retryStrategy,
-    ...(tls && { tls: {} }),
-  }
-  const make = (): OwnClient => {
-    if (target.kind === 'single') return new Redis({ ...options, ...nodes[0], db: database })
-    if (target.kind === 'sentinel') {
-      const sentinels = { sentinels: nodes, name: primaryName, enableTLSForSentinelMode: tls }
-      return new Redis({ ...options, ...sentinels, db: database })
-    }
-    return new Cluster(nodes, {
-      redisOptions: options,
-      lazyConnect: true,
-      clusterRetryStrategy: retryStrategy,
-      // A certificate names a host, which a Cluster would otherwise replace by its address.
-      ...(tls && {
-        dnsLookup: (address: string, done: (e: null, address: string) => void) => done(null, address),
-      }),
-    })
-  }
-  const client = make()
-  return { client, connect: () => client.connect(), close: () => client.disconnect() }
-}
-
-type OwnNodeRedis<T> = T & Emitter & { connect(): Promise<unknown>; destroy(): Promise<unknown> | void }
-
-interface NodeRedisModule {
-  createClient(options: object): OwnNodeRedis<NodeRedisClient>
-  createCluster(options: object): OwnNodeRedis<NodeRedisCluster>
-  createSentinel(options: object): OwnNodeRedis<NodeRedisSentinel>
-}
-
-function driveNodeRedis(module: NodeRedisModule, target: Target, answerTimeout: number): Driven {
-  const { tls, username, password, nodes, primaryName, database } = target
-  const socket = {
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    // Without these a command waits for ever, in the queue or for an answer that does not come.
-    socketTimeout: answerTimeout,
-    reconnectStrategy: (attempt: number) => Math.min(50 * attempt, 200),
-    ...(tls && { tls: true }),
-  }
-  const common = {
-    username,
-    password,
-    pingInterval: Math.floor(answerTimeout / 2),
-    disableOfflineQueue: true,
-    commandOptions: { timeout: answerTimeout },
-  }
-  const make = () => {
-    if (target.kind === 'single') {
-      return module.createClient({ ...common, database, socket: { ...socket, ...nodes[0] } })
-    }
-    if (target.kind === 'sentinel') {
-      const { commandOptions, ...nodeOptions } = common
-      return module.createSentinel({
-        name: primaryName,
-        sentinelRootNodes: nodes,
-        nodeClientOptions: { ...nodeOptions, database, socket },
-        sentinelClientOptions: { socket },
-        passthroughClientErrorEvents: true,
-        commandOptions,
-      })
-    }
-    const scheme = tls ? 'rediss' : 'redis'
-    return module.createCluster({
-      rootNodes: nodes.map(({ host, port }) => ({
-        url: `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`,
-      })),
-      defaults: { ...common, socket },
-    })
-  }
-  const client = make()
-  return { client, connect: () => client.connect(), close: () => client.destroy() }
 }

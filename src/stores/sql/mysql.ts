@@ -1,3 +1,4 @@
+import { inTime, noAnswerWithin } from '../in-time.ts'
 import {
   ANSWER_TIMEOUT_MS,
   checkUrl,
@@ -133,7 +134,17 @@ interface Mysql2PoolConnection {
 }
 
 interface MariadbModule {
-  createPool(url: string): MariadbHandle & TellingPool<MariadbConnection> & { end(): Promise<void> }
+  createPool(url: string): MariadbPool
+}
+
+interface MariadbPool extends TellingPool<MariadbConnection> {
+  getConnection(): Promise<MariadbHandle & MariadbPoolConnection>
+  end(): Promise<void>
+}
+
+interface MariadbPoolConnection {
+  release(): Promise<void>
+  destroy(): void
 }
 
 interface MariadbConnection {
@@ -150,7 +161,7 @@ function open(url: string): SqlExecutor {
       const pool = driver.createPool({ uri: url, connectTimeout: CONNECT_TIMEOUT_MS, charset: 'utf8mb4' })
       const connections = connectionsOf(pool, 'connection')
       return {
-        run: throughOwnMysql2(pool.promise()),
+        run: throughOwn(pool.promise(), throughMysql2, giveUpMysql2),
         close: () => pool.promise().end(),
         breakOff: () => connections.forEach((connection) => void connection.stream.destroy()),
       }
@@ -163,7 +174,7 @@ function open(url: string): SqlExecutor {
       const pool = tryToOpen(driver, own.href)
       const connections = connectionsOf(pool, 'connection')
       return {
-        run: throughMariadb(pool),
+        run: throughOwn(pool, throughMariadb, (connection) => connection.destroy()),
         close: () => pool.end(),
         breakOff: () => connections.forEach((connection) => void connection.destroy()),
       }
@@ -172,26 +183,22 @@ function open(url: string): SqlExecutor {
 }
 
 /** As the pool itself does it, which would wait for ever. */
-function throughOwnMysql2(pool: Mysql2Pool): Run {
+function throughOwn<Connection extends { release(): unknown }>(
+  pool: { getConnection(): Promise<Connection> },
+  through: (connection: Connection) => Run,
+  giveUp: (connection: Connection) => void,
+): Run {
   return async (sql, params) => {
     const connection = await pool.getConnection()
-    let timer: NodeJS.Timeout | undefined
-    const timedOut = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Error(`no answer within ${ANSWER_TIMEOUT_MS} ms`)),
-        ANSWER_TIMEOUT_MS,
-      )
-    })
     try {
-      const result = await Promise.race([throughMysql2(connection)(sql, params), timedOut])
+      const answer = through(connection)(sql, params)
+      const result = await inTime(ANSWER_TIMEOUT_MS, answer, () => noAnswerWithin(ANSWER_TIMEOUT_MS))
       connection.release()
       return result
     } catch (error) {
       if (isUsableAfter(error)) connection.release()
       else giveUp(connection)
       throw error
-    } finally {
-      clearTimeout(timer)
     }
   }
 }
@@ -203,12 +210,12 @@ function isUsableAfter(error: unknown): boolean {
 }
 
 /** To destroy it alone would wait for the other side to hear of that. */
-function giveUp(pooled: Mysql2PoolConnection): void {
+function giveUpMysql2(pooled: Mysql2PoolConnection): void {
   pooled.destroy()
   pooled.connection.stream.destroy()
 }
 
-function tryToOpen(driver: MariadbModule, url: string): ReturnType<MariadbModule['createPool']> {
+function tryToOpen(driver: MariadbModule, url: string): MariadbPool {
   try {
     return driver.createPool(url)
   } catch {

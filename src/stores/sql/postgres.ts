@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
+import { patientFor } from '../in-time.ts'
 import {
   ANSWER_TIMEOUT_MS,
   checkUrl,
   connectionsOf,
   describe,
   has,
+  type OwnPool,
   owning,
   type TellingPool,
 } from './driver.ts'
@@ -157,7 +159,12 @@ interface PgConnection {
 type PostgresJsModule = (
   url: string,
   options: { connect_timeout: number; fetch_types: boolean; prepare: boolean; onnotice: () => void },
-) => PostgresJsHandle & { end(options: { timeout: number }): Promise<void> }
+) => PostgresJsPool
+
+interface PostgresJsPool extends PostgresJsHandle {
+  /** With `timeout`, in seconds, it breaks off what has not ended by then. */
+  end(options: { timeout: number }): Promise<void>
+}
 
 const CONNECT_TIMEOUT_S = 5
 
@@ -179,18 +186,42 @@ function open(url: string, prepare = false): SqlExecutor {
         breakOff: () => connections.forEach((connection) => void connection.end()),
       }
     },
-    postgres(connect: PostgresJsModule) {
-      const sql = connect(url, {
-        connect_timeout: CONNECT_TIMEOUT_S,
-        fetch_types: false,
+    postgres: (connect: PostgresJsModule) =>
+      replacing(
+        () =>
+          connect(url, {
+            connect_timeout: CONNECT_TIMEOUT_S,
+            fetch_types: false,
+            prepare,
+            onnotice: () => undefined,
+          }),
         prepare,
-        onnotice: () => undefined,
-      })
-      return {
-        run: throughPostgresJs(sql, prepare),
-        close: () => sql.end({ timeout: CONNECT_TIMEOUT_S }),
-        breakOff: () => void sql.end({ timeout: 0 }),
-      }
-    },
+      ),
   })
+}
+
+/** One connection of postgres.js cannot be given up, so the whole pool is: another takes its place, and what is under way on it finishes. */
+function replacing(open: () => PostgresJsPool, prepare: boolean): OwnPool {
+  const pools = new Set<PostgresJsPool>()
+  let current: Run | undefined
+  const openAnother = (): Run => {
+    const sql = open()
+    pools.add(sql)
+    const run = throughPostgresJs(sql, prepare)
+    const leave = () => {
+      current = undefined
+    }
+    const end = () => {
+      pools.delete(sql)
+      return sql.end({ timeout: 0 })
+    }
+    const patiently = patientFor(ANSWER_TIMEOUT_MS, leave, end)
+    return (...statement) => patiently(run(...statement))
+  }
+  const endAll = (timeout: number) => Promise.all([...pools].map((sql) => sql.end({ timeout })))
+  return {
+    run: (...statement) => (current ??= openAnother())(...statement),
+    close: async () => void (await endAll(CONNECT_TIMEOUT_S)),
+    breakOff: () => void endAll(0),
+  }
 }
