@@ -1,4 +1,5 @@
 import type { LifetimePolicy } from './lifetime.ts'
+import { MAKE_ONE } from './settings/secrets.ts'
 import type { Settings } from './settings.ts'
 import type { Finding, Store } from './store.ts'
 
@@ -24,8 +25,6 @@ export async function checkDeployment(settings: Settings, store: Store): Promise
 function isProduction(): boolean {
   return process.env.NODE_ENV === 'production'
 }
-
-const MAKE_ONE = 'Make one with: node -p "crypto.randomBytes(32).toString(\'base64url\')"'
 
 function checkSecrets({ secrets, isRandomSecret }: Settings): Finding[] {
   const findings: Finding[] = []

@@ -1,8 +1,5 @@
-import { randomBytes } from 'node:crypto'
-import ms from 'ms'
 import type { Codec } from './codec.ts'
 import { defaultCodec } from './codec.ts'
-import type { CookieAttributes } from './cookie.ts'
 import type { Duration } from './duration.ts'
 import { duration, limit, positive } from './duration.ts'
 import { OptionsError } from './errors.ts'
@@ -11,20 +8,15 @@ import type { Deadlines } from './guard.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import type { CompiledRules, MergeRules } from './merge.ts'
 import { compileRules } from './merge.ts'
-import type {
-  CookieOptions,
-  LifetimeOptions,
-  LifetimePreset,
-  Logger,
-  OnStoreFailure,
-  Secret,
-  SessionLimit,
-  SessionOptions,
-} from './options.ts'
+import type { LifetimePreset, Logger, OnStoreFailure, SessionLimit, SessionOptions } from './options.ts'
 import type { RequestView } from './request.ts'
 import type { StandardSchema } from './schema.ts'
 import type { CsrfPolicy } from './security/csrf.ts'
 import { resolveCsrf } from './security/csrf.ts'
+import type { CookieSettings } from './settings/cookie.ts'
+import { resolveCookie } from './settings/cookie.ts'
+import { resolveLifetime } from './settings/lifetime.ts'
+import { resolveSecrets } from './settings/secrets.ts'
 import type { Store } from './store.ts'
 import { memoryStore } from './stores/memory.ts'
 
@@ -56,18 +48,6 @@ export interface Settings {
   readonly sweepEvery: number | false
   readonly logger: Logger
 }
-
-export interface CookieSettings {
-  readonly name: string
-  readonly attributes: CookieAttributes
-  readonly formerly: readonly { name: string; domain?: string; path?: string }[]
-}
-
-const PRESETS = {
-  aal1: { absolute: '30d', idle: false },
-  aal2: { absolute: '24h', idle: '1h' },
-  aal3: { absolute: '12h', idle: '15m' },
-} as const satisfies Record<LifetimePreset, LifetimeOptions>
 
 export function resolveOptions<Data extends object>(options: SessionOptions<Data>): Settings {
   refuseUnknown('', options, OPTION_NAMES)
@@ -246,153 +226,4 @@ export function checkOnStoreFailure(given: unknown): OnStoreFailure {
   throw new OptionsError(
     `onStoreFailure: ${JSON.stringify(given)} must be 'error', 'anonymous' or a function that returns one of them`,
   )
-}
-
-const MAKE_ONE = 'Make one with: node -p "crypto.randomBytes(32).toString(\'base64url\')"'
-
-function resolveSecrets(secret: SessionOptions<object>['secret'], logger: Logger): Uint8Array[] {
-  if (Array.isArray(secret) && secret.length === 0)
-    throw new OptionsError(`secret: the list is empty. ${MAKE_ONE}`)
-  const list =
-    secret === undefined ? [] : Array.isArray(secret) ? (secret as readonly Secret[]) : [secret as Secret]
-  if (list.length > 0) return list.map(checkSecret)
-  if (process.env.NODE_ENV === 'production') {
-    throw new OptionsError(`secret: needed in production. ${MAKE_ONE}`)
-  }
-  logger.warn('holdfast: no secret given, so a random one is used, and all sessions end with this process.')
-  return [randomBytes(32)]
-}
-
-const EXAMPLE_SECRETS =
-  /change.?me|your.?secret|secret.?here|example|minimum length of 32|at.?least.?32|thirtytwochar|keyboard.?cat|supersecret/i
-
-function checkSecret(secret: Secret): Uint8Array {
-  if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) {
-    throw new OptionsError(
-      `secret: ${secret === null ? 'null' : `a ${typeof secret}`} is not a secret; give text or bytes`,
-    )
-  }
-  const bytes = Buffer.from(secret as Uint8Array)
-  if (bytes.length < 32)
-    throw new OptionsError(`secret: ${bytes.length} bytes are too few; at least 32 are needed. ${MAKE_ONE}`)
-  if (new Set(bytes).size < 8 || (typeof secret === 'string' && EXAMPLE_SECRETS.test(secret))) {
-    throw new OptionsError(`secret: this one can be guessed. ${MAKE_ONE}`)
-  }
-  return bytes
-}
-
-function resolveLifetime(given: LifetimeOptions | LifetimePreset): LifetimePolicy {
-  if (typeof given === 'string' && !Object.hasOwn(PRESETS, given)) {
-    throw new OptionsError(
-      `lifetime: there is no preset ${JSON.stringify(given)}. There are: ${Object.keys(PRESETS).join(', ')}`,
-    )
-  }
-  const options: LifetimeOptions = typeof given === 'string' ? PRESETS[given] : given
-  refuseUnknown('lifetime.', options, [
-    'idle',
-    'absolute',
-    'anonymous',
-    'rotateEvery',
-    'grace',
-    'touchEvery',
-    'persistent',
-  ])
-  checkTypes('lifetime.', options, { persistent: 'boolean' })
-  const idle = limit('lifetime.idle', options.idle, '24h')
-  const absolute = limit('lifetime.absolute', options.absolute, '14d')
-  const anonymous = options.anonymous ?? {}
-  refuseUnknown('lifetime.anonymous.', anonymous, ['idle', 'absolute'])
-  const policy: LifetimePolicy = {
-    idle,
-    absolute,
-    anonymous: {
-      idle: limit('lifetime.anonymous.idle', anonymous.idle, idle),
-      absolute: limit('lifetime.anonymous.absolute', anonymous.absolute, absolute),
-    },
-    rotateEvery: limit('lifetime.rotateEvery', options.rotateEvery, '15m'),
-    grace: duration('lifetime.grace', options.grace ?? '5m'),
-    touchEvery: duration('lifetime.touchEvery', options.touchEvery ?? '60s'),
-    persistent: options.persistent ?? false,
-  }
-  refuseIdleOverAbsolute('lifetime', policy)
-  refuseIdleOverAbsolute('lifetime.anonymous', policy.anonymous)
-  return policy
-}
-
-function refuseIdleOverAbsolute(where: string, { idle, absolute }: LifetimePolicy['anonymous']): void {
-  if (idle !== false && absolute !== false && idle > absolute) {
-    throw new OptionsError(
-      `${where}: idle (${ms(idle)}) is longer than absolute (${ms(absolute)}), so it would never count`,
-    )
-  }
-}
-
-function resolveCookie(options: CookieOptions, manager: string): CookieSettings {
-  refuseUnknown('cookie.', options, [
-    'name',
-    'path',
-    'domain',
-    'sameSite',
-    'secure',
-    'partitioned',
-    'formerly',
-  ])
-  checkTypes('cookie.', options, {
-    name: 'string',
-    path: 'string',
-    domain: 'string',
-    secure: 'boolean',
-    partitioned: 'boolean',
-  })
-  const { path = '/', domain, secure = true, partitioned = false } = options
-  const sameSite = options.sameSite ?? (partitioned ? 'none' : 'lax')
-  if (!SAME_SITE.has(sameSite))
-    throw new OptionsError(`cookie.sameSite: ${JSON.stringify(sameSite)} must be 'strict', 'lax' or 'none'`)
-  if (!/^\/[\x21-\x3a\x3c-\x7e]*$/.test(path))
-    throw new OptionsError(
-      `cookie.path: ${JSON.stringify(path)} must start with "/" and hold no ";" or space`,
-    )
-  if (domain !== undefined && !/^\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(domain)) {
-    throw new OptionsError(`cookie.domain: ${JSON.stringify(domain)} is not a host name`)
-  }
-  if (!secure && sameSite === 'none')
-    throw new OptionsError("cookie: sameSite 'none' needs secure, or browsers drop the cookie")
-  if (!secure && partitioned)
-    throw new OptionsError('cookie: partitioned needs secure, or browsers drop the cookie')
-  if (partitioned && sameSite !== 'none')
-    throw new OptionsError("cookie: partitioned is for embedded pages and needs sameSite 'none'")
-  return {
-    name: resolveCookieName(options.name ?? manager, { path, domain, secure }),
-    attributes: {
-      path,
-      ...(domain === undefined ? {} : { domain }),
-      secure,
-      httpOnly: true,
-      sameSite: SAME_SITE.get(sameSite)!,
-      ...(partitioned ? { partitioned } : {}),
-    },
-    formerly: options.formerly ?? [],
-  }
-}
-
-const SAME_SITE = new Map([
-  ['strict', 'Strict'],
-  ['lax', 'Lax'],
-  ['none', 'None'],
-] as const)
-
-/** Browsers enforce what the prefix promises (RFC 6265bis, section 4.1.3), so it goes on wherever the attributes keep it. */
-function resolveCookieName(
-  name: string,
-  { path, domain, secure }: { path: string; domain?: string | undefined; secure: boolean },
-): string {
-  if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name))
-    throw new OptionsError(`cookie.name: ${JSON.stringify(name)} is not a cookie name`)
-  const mayHost = secure && domain === undefined && path === '/'
-  const prefix = /^__(host|secure)-/i.exec(name)?.[0].toLowerCase()
-  if (prefix === '__host-' && !mayHost)
-    throw new OptionsError(`cookie: the name ${name} needs secure, path "/" and no domain`)
-  if (prefix === '__secure-' && !secure) throw new OptionsError(`cookie: the name ${name} needs secure`)
-  if (prefix !== undefined || !secure) return name
-  return (mayHost ? '__Host-' : '__Secure-') + name
 }
