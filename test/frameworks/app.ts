@@ -68,6 +68,8 @@ const acts: Record<string, (session: Session<Data>) => unknown> = {
 
 export type Route = (session: Session<Data>, io: Io, query: URLSearchParams) => unknown
 
+export type Routes = Readonly<Record<string, Route>>
+
 /** Where the route `/held-set` waits until the test lets it go on, so that no test hangs on a race of timers. */
 export const held = {
   arrived: 0,
@@ -82,7 +84,7 @@ export const held = {
 }
 
 /** One application, that each framework serves in its own way. */
-export const routes: Record<string, Route> = {
+export const routes: Routes = {
   '/none': (_session, io) => io.text('no session needed'),
   async '/do'(session, io, query) {
     for (const act of query.get('acts')!.split(',')) await acts[act]!(session)

@@ -3,6 +3,7 @@ import { memoryStore } from 'holdfast/stores/memory'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { SECRET } from '../helpers/browser.ts'
 import { type Client, client } from '../helpers/client.ts'
+import { type CountingStore, counting } from '../helpers/counting-store.ts'
 import { type Data, held } from './app.ts'
 import { type Running, servers } from './servers.ts'
 
@@ -10,7 +11,7 @@ const frameworks = process.env.HOLDFAST_FRAMEWORKS?.split(',') ?? Object.keys(se
 
 /** One behaviour on all frameworks: the same tests, the same answers. */
 describe.each(frameworks)('on %s', (framework) => {
-  let store: Store & { loads: number; writes: number }
+  let store: CountingStore
   let sessions: Sessions<Data>
   let server: Running
   let visitor: Client
@@ -247,22 +248,6 @@ describe.each(frameworks)('on %s', (framework) => {
     expect([store.loads, store.writes]).toEqual([2, 2])
   })
 })
-
-function counting(store: Store): Store & { loads: number; writes: number } {
-  const counts = { loads: 0, writes: 0 }
-  return new Proxy(store, {
-    get(target, name) {
-      if (name in counts) return counts[name as keyof typeof counts]
-      const value = Reflect.get(target, name, target) as unknown
-      if (typeof value !== 'function') return value
-      return (...args: unknown[]) => {
-        if (name === 'load') counts.loads++
-        if (['create', 'update', 'touch', 'destroy'].includes(String(name))) counts.writes++
-        return value.apply(target, args)
-      }
-    },
-  }) as Store & typeof counts
-}
 
 function delayed(store: Store, milliseconds: number): Store {
   const wait = () => new Promise((resume) => setTimeout(resume, milliseconds))

@@ -15,7 +15,7 @@ import { nodeSessions } from 'holdfast/node'
 import { webSessions } from 'holdfast/web'
 import { Hono } from 'hono'
 import Koa from 'koa'
-import type { Data, Io } from './app.ts'
+import type { Data, Io, Routes } from './app.ts'
 import { routes } from './app.ts'
 
 export interface Running {
@@ -23,7 +23,8 @@ export interface Running {
   close(): Promise<void>
 }
 
-type Start = (sessions: Sessions<Data>) => Promise<Running>
+/** Serves the application of app.ts, or another. */
+type Start = (sessions: Sessions<Data>, table?: Routes) => Promise<Running>
 
 async function listen(
   server: Server,
@@ -40,9 +41,9 @@ async function listen(
   }
 }
 
-function run(path: string, session: Session<Data>, io: Io): unknown {
+function run(table: Routes, path: string, session: Session<Data>, io: Io): unknown {
   const url = new URL(path, 'http://localhost')
-  const route = routes[url.pathname]
+  const route = table[url.pathname]
   return route ? route(session, io, url.searchParams) : io.text('not found', 404)
 }
 
@@ -56,13 +57,13 @@ function readable(produce: (write: (chunk: string) => void) => Promise<void>): R
   return stream
 }
 
-const web: Start = (sessions) => {
+const web: Start = (sessions, table = routes) => {
   const handler = webSessions(
     sessions,
     async (request, session) => {
       const headers = new Headers()
       const respond = (body: BodyInit | null, status: number) => new Response(body, { status, headers })
-      const result = await run(request.url, session, {
+      const result = await run(table, request.url, session, {
         header: (name, value) => headers.append(name, value),
         text: (body, status = 200) => respond(body, status),
         redirect: (path) => Response.redirect(new URL(path, request.url), 302),
@@ -78,13 +79,13 @@ const web: Start = (sessions) => {
   return listen(createAdaptorServer({ fetch: handler }) as unknown as Server)
 }
 
-const node: Start = (sessions) =>
+const node: Start = (sessions, table = routes) =>
   listen(
     createServer(
       nodeSessions(
         sessions,
         (request, response, session) =>
-          run(request.url!, session, {
+          run(table, request.url!, session, {
             header: (name, value) => void response.appendHeader(name, value),
             text: (body, status = 200) =>
               response.writeHead(status, { 'Content-Type': 'text/plain' }).end(body),
@@ -103,7 +104,7 @@ const node: Start = (sessions) =>
 
 const express =
   (create: typeof express5): Start =>
-  (sessions) => {
+  (sessions, table = routes) => {
     const app = create()
     app.use(expressSessions(sessions))
     app.use((req, res, next) => {
@@ -114,7 +115,7 @@ const express =
         stream: (produce) => readable(produce).pipe(res),
       }
       Promise.resolve()
-        .then(() => run(req.url, sessions.of(req), io))
+        .then(() => run(table, req.url, sessions.of(req), io))
         .catch(next)
     })
     app.use(((error, _req, res, _next) => {
@@ -123,14 +124,14 @@ const express =
     return listen(createServer(app))
   }
 
-const fastify5: Start = async (sessions) => {
+const fastify5: Start = async (sessions, table = routes) => {
   const app = fastify()
   app.register(fastifySessions, { sessions })
   app.setErrorHandler((error: { status?: number }, _request, reply) =>
     reply.code(error.status ?? 500).send('error page'),
   )
   app.all('/*', async (request, reply) => {
-    const result = await run(request.url, sessions.of(request), {
+    const result = await run(table, request.url, sessions.of(request), {
       header: (name, value) => void reply.header(name, value),
       text: (body, status = 200) => reply.code(status).send(body),
       redirect: (path) => reply.redirect(path),
@@ -142,12 +143,12 @@ const fastify5: Start = async (sessions) => {
   return listen(app.server, () => app.close())
 }
 
-const koa: Start = (sessions) => {
+const koa: Start = (sessions, table = routes) => {
   const app = new Koa()
   app.silent = true
   app.use(koaSessions(sessions))
   app.use(async (ctx) => {
-    await run(ctx.url, sessions.of(ctx), {
+    await run(table, ctx.url, sessions.of(ctx), {
       header: (name, value) => ctx.append(name, value),
       text(body, status = 200) {
         ctx.status = status
@@ -162,12 +163,12 @@ const koa: Start = (sessions) => {
   return listen(createServer(app.callback()))
 }
 
-const hono: Start = (sessions) => {
+const hono: Start = (sessions, table = routes) => {
   const app = new Hono()
   app.use(honoSessions(sessions))
   app.onError((error, c) => c.text('error page', ((error as { status?: number }).status ?? 500) as 500))
   app.all('*', async (c) => {
-    const result = await run(c.req.url, sessions.of(c), {
+    const result = await run(table, c.req.url, sessions.of(c), {
       header: (name, value) => c.header(name, value, { append: true }),
       text: (body, status = 200) => c.text(body, status as 200),
       redirect: (path) => c.redirect(path),
