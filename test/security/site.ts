@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import type { SessionEvents, SessionOptions, Sessions } from 'holdfast'
 import { createSessions } from 'holdfast'
 import { memoryStore } from 'holdfast/stores/memory'
@@ -84,6 +85,7 @@ function routesOf(sessions: Sessions<Data>): Routes {
         ...(query.has('sid') && { externalId: query.get('sid')! }),
         ...(query.has('alone') && { revokeOthers: true }),
       })
+      if (query.has('until')) session.setLifetime({ absolute: new Date(Number(query.get('until'))) })
       return io.text('welcome')
     },
     async '/logout'(session, io, query) {
@@ -95,11 +97,12 @@ function routesOf(sessions: Sessions<Data>): Routes {
       Object.assign(session.data, { given: JSON.parse(query.get('json')!) })
       return io.text('kept')
     },
-    async '/slow'(session, io) {
+    async '/slow'(session, io, query) {
       const { data } = session
       held.arrived++
       await new Promise<void>((go) => held.waiting.push(go))
-      data.slow = 'written'
+      if (query.has('elevate')) await session.elevate('2fa', { ttl: '5m' })
+      else data.slow = 'written'
       return io.text('kept')
     },
     async '/elevate'(session, io) {
@@ -114,6 +117,15 @@ function routesOf(sessions: Sessions<Data>): Routes {
       session.requireRecentLogin('10m')
       return io.text('changed')
     },
+    '/print': (session, io) =>
+      io.text(
+        [
+          String(session),
+          JSON.stringify(session),
+          inspect(session, { depth: 9, showHidden: true }),
+          inspect(sessions, { depth: 9, showHidden: true }),
+        ].join('\n'),
+      ),
     '/handle': ({ handle }, io) => io.text(handle),
     async '/sessions'(session, io) {
       return io.text(JSON.stringify(await sessions.list(session.userId!)))
