@@ -21,7 +21,7 @@ describe.each(FRAMEWORKS)('on %s', (framework) => {
   }
   const status = async (browser: Client) => (await browser.get('/me')).status
 
-  it('ASVS 3.3.1, 3.3.2, 3.3.3, 3.3.4 and WSTG-SESS-09: __Host-, Secure, HttpOnly, SameSite, no Domain, also when it is cleared', async () => {
+  it('ASVS 3.3.1, 3.3.2, 3.3.3, 3.3.4, NIST 5.1(3) and WSTG-SESS-09: __Host-, Secure, HttpOnly, SameSite, no Domain, also when it is cleared', async () => {
     const { loggedIn } = await start()
     const browser = await loggedIn('ann')
     await browser.post('/elevate')

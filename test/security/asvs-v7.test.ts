@@ -33,7 +33,7 @@ describe.each(FRAMEWORKS)('on %s', (framework) => {
     expect(await status(busy)).toBe(401)
   })
 
-  it('ASVS 7.1.2 no user has more parallel sessions than the limit: the oldest ends', async () => {
+  it('ASVS 7.1.2 and WSTG-SESS-11: no user has more parallel sessions than the limit: the oldest ends', async () => {
     const { loggedIn, clock } = await start({ maxSessionsPerUser: { limit: 2, onLimit: 'evict-oldest' } })
     const browsers: Client[] = []
     for (let n = 0; n < 3; n++) {
