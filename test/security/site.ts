@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { inspect } from 'node:util'
 import type { SessionEvents, SessionOptions, Sessions } from 'holdfast'
 import { createSessions } from 'holdfast'
 import { memoryStore } from 'holdfast/stores/memory'
@@ -117,15 +116,6 @@ function routesOf(sessions: Sessions<Data>): Routes {
       session.requireRecentLogin('10m')
       return io.text('changed')
     },
-    '/print': (session, io) =>
-      io.text(
-        [
-          String(session),
-          JSON.stringify(session),
-          inspect(session, { depth: 9, showHidden: true }),
-          inspect(sessions, { depth: 9, showHidden: true }),
-        ].join('\n'),
-      ),
     '/handle': ({ handle }, io) => io.text(handle),
     async '/sessions'(session, io) {
       return io.text(JSON.stringify(await sessions.list(session.userId!)))
