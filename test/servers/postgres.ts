@@ -124,7 +124,7 @@ export async function startOwnPgBouncer(server: TestServer): Promise<TestServer>
 
 /** Runs statements on a connection of their own. */
 export async function runOn(url: string, ...statements: readonly string[]): Promise<true> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 })
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 20_000 })
   await client.connect()
   try {
     for (const statement of statements) await client.query(statement)
