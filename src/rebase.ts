@@ -34,8 +34,9 @@ export async function rebase(visit: Visit, current: Kept, core: Core): Promise<v
   const login = loginOf(visit)
   const isAnotherUsers =
     login !== undefined && current.record.user !== undefined && current.record.user !== login.user
+  const isOthersData = theirs.text !== visit.base // not if a message was left or a token confirmed
   try {
-    if (!isAnotherUsers) await mergeData(visit, theirs.data, core)
+    if (isOthersData && !isAnotherUsers) await mergeData(visit, theirs.data, core)
   } catch (cause) {
     if (cause instanceof MergeRejectedError) {
       throw new ConflictError(`session ${handleOf(visit)}: another request changed ${cause.path} as well`, {

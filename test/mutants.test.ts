@@ -117,13 +117,13 @@ const mutants: Record<string, Mutant> = {
   },
   'a merge that takes mine': {
     file: 'rebase.ts',
-    is: 'if (!isAnotherUsers) await mergeData(visit, theirs.data, core)',
+    is: 'if (isOthersData && !isAnotherUsers) await mergeData(visit, theirs.data, core)',
     becomes: '',
     breaks: /is lost/,
   },
   'a merge that takes what another user left': {
     file: 'rebase.ts',
-    is: 'if (!isAnotherUsers) await mergeData',
+    is: 'if (isOthersData && !isAnotherUsers) await mergeData',
     becomes: 'await mergeData',
     breaks: /saw i\d+ of|nobody committed/,
   },

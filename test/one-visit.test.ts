@@ -504,6 +504,17 @@ describe('what nobody may overlook', () => {
     expect(record!.text.length).toBeLessThan(3_000)
   })
 
+  it('too much data is this request’s own fault, also when another left a message meanwhile', async () => {
+    const { sessions } = manager({ maxBytes: 1_000 })
+    const visitor = browser(sessions)
+    await visitor.visit((session) => void (session.data.n = 1))
+    const [one, other] = [await sessions.open(visitor.header), await sessions.open(visitor.header)]
+    other.flash('info', 'hello')
+    await sessions.commit(other)
+    one.data.text = 'x'.repeat(2_000)
+    await expect(one.commit()).rejects.toThrow(/data takes 20\d\d bytes, over the limit of 1000/)
+  })
+
   it('a confirmation after a late logout is no error', async () => {
     const { sessions, clock } = manager()
     const errors: unknown[] = []

@@ -1,4 +1,5 @@
-/** What a real browser makes of the session cookie, and of those who are after it: attackers 5, 6 and 11. */
+/** What a real browser makes of the session cookie, and of those who are after it: attackers 5, 6, 8 and 11. */
+import { createServer as createPlainServer } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { createSessions } from 'holdfast'
@@ -17,6 +18,9 @@ let chromium: Chromium
 let page: Page
 let stop: () => Promise<void>
 let origin: (host: string) => string
+let plainOrigin: string
+/** The Cookie headers that came over plain http. */
+const heard: (string | undefined)[] = []
 
 beforeEach(async () => {
   const sessions = createSessions({ secret: SECRET, store: memoryStore(), csrf: true })
@@ -35,10 +39,19 @@ beforeEach(async () => {
   chromium = await startChromium({ spki: [certificate.spki], hosts: ['*.test'] })
   page = await chromium.newPage()
   await page.goto(origin('shop.test'))
+  heard.length = 0
+  const plain = createPlainServer((request, response) => {
+    heard.push(request.headers.cookie)
+    if (request.url !== '/toss') return shop(request, response)
+    response.setHeader('Set-Cookie', [`${NAME}=evil; Path=/`, `theme=dark; Path=/`]).end('tossed')
+  }).listen(0)
+  plainOrigin = `http://shop.test:${(plain.address() as AddressInfo).port}`
   stop = async () => {
     await chromium.stop()
-    server.closeAllConnections()
-    await new Promise((closed) => server.close(closed))
+    for (const each of [server, plain]) {
+      each.closeAllConnections()
+      await new Promise((closed) => each.close(closed))
+    }
     await sessions.close()
   }
 })
@@ -85,4 +98,22 @@ it('attacker 5: a sibling domain cannot toss one in, neither by a script nor by 
   await page.evaluate(`document.cookie = 'theme=dark; Domain=shop.test; Path=/; Secure'`)
   const names = (await chromium.cookies()).map(({ name, domain }) => `${name} ${domain}`)
   expect(names).toEqual(['theme .shop.test'])
+})
+
+it('attacker 8 and NIST 5.1: over plain http no token is sent, none is taken, and the one that https gave stays', async () => {
+  await page.goto(plainOrigin)
+  expect(await ask('/login')).toBe('ann')
+  expect(await sessionCookies()).toEqual([])
+  expect(await ask('/me')).toBe('nobody')
+
+  await page.goto(origin('shop.test'))
+  await ask('/login')
+  const kept = await sessionCookies()
+  expect(kept).toHaveLength(1)
+  await page.goto(plainOrigin)
+  expect(await ask('/toss')).toBe('tossed')
+  expect(await ask('/me')).toBe('nobody')
+  expect(await sessionCookies()).toEqual(kept)
+  expect(heard.at(-1)).toBe('theme=dark')
+  expect(heard.join()).not.toContain(NAME)
 })

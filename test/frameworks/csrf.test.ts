@@ -30,7 +30,7 @@ describe.each(Object.entries(servers))('the guard on %s', (name, serve) => {
   const send = (method: string, path: string, headers: Record<string, string | undefined>) =>
     exchange(server.url + path, method, headers)
 
-  it('ASVS 3.5.1, threats 12 and 13: judges each request as the table says, and a refused one has touched nothing', async () => {
+  it('ASVS 3.5.1, attackers 12 and 13: judges each request as the table says, and a refused one has touched nothing', async () => {
     await start({ csrf: { trustedOrigins: [TRUSTED] } })
     const cookie = await signIn(sessions, 'ann', { plan: 'kept' })
     let plan: unknown = 'kept'
@@ -56,7 +56,7 @@ describe.each(Object.entries(servers))('the guard on %s', (name, serve) => {
     }
   })
 
-  it('threat 13: takes a WebSocket upgrade for what it leads to', async () => {
+  it('attacker 13: takes a WebSocket upgrade for what it leads to', async () => {
     await start({ csrf: { trustedOrigins: [TRUSTED] } })
     const cookie = await signIn(sessions, 'ann')
     for (const [site, origin, status] of upgrades) {
@@ -75,7 +75,7 @@ describe.each(Object.entries(servers))('the guard on %s', (name, serve) => {
     }
   })
 
-  it('threat 14: refuses a login that another site posts, without any cookie', async () => {
+  it('attacker 14: refuses a login that another site posts, without any cookie', async () => {
     await start({ csrf: true })
     for (const site of ['cross-site', 'same-site']) {
       const forged = await send('POST', '/login?user=mallory', { 'sec-fetch-site': site })

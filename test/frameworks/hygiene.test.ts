@@ -60,7 +60,7 @@ describe.each(Object.entries(servers))('a response on %s', (_name, serve) => {
     }
   })
 
-  it('NIST 5.1(3), threat 15: says SameSite, and clears the cookie with the attributes that it was set with', async () => {
+  it('NIST 5.1(3), attacker 15: says SameSite, and clears the cookie with the attributes that it was set with', async () => {
     const visitor = client(server.url)
     const { headers: set } = await visitor.get('/login?user=ann')
     const { headers: cleared } = await visitor.get('/leave')
@@ -88,7 +88,7 @@ describe.each(Object.entries(servers))('a response on %s', (_name, serve) => {
     expect(quiet.headers.get('clear-site-data')).toBeNull()
   })
 
-  it('threat 9: gives nobody the page of another one out of a shared cache, and still lets the cache work', async () => {
+  it('attacker 9: gives nobody the page of another one out of a shared cache, and still lets the cache work', async () => {
     const cache = await sharedCache(server.url)
     const visitors = [
       { user: 'nobody', name: 'none', cookie: undefined },

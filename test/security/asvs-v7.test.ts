@@ -117,7 +117,7 @@ describe.each(FRAMEWORKS)('on %s', (framework) => {
     expect(await status(unused)).toBe(401)
   })
 
-  it('ASVS 7.3.2 neither use nor rotation moves the absolute end; NIST 5.2 a new login does', async () => {
+  it('ASVS 7.3.2 and attacker 22: neither use nor rotation moves the absolute end; NIST 5.2 a new login does', async () => {
     const { loggedIn, clock, events } = await start({ lifetime: { idle: '30m', absolute: '2h' } })
     const [used, again] = [await loggedIn('ann'), await loggedIn('bob')]
     for (let minutes = 10; minutes < 120; minutes += 10) {
@@ -151,14 +151,14 @@ describe.each(FRAMEWORKS)('on %s', (framework) => {
     expect(await statuses(...copies)).toEqual(Array(20).fill(401))
   })
 
-  it('ASVS 7.4.2 disabling an account ends all its sessions at the very next request', async () => {
+  it('ASVS 7.4.2 and attacker 21: disabling an account ends all its sessions at the very next request', async () => {
     const { loggedIn, visitor } = await start()
     const [one, two, other] = [await loggedIn('ann'), await loggedIn('ann'), await loggedIn('bob')]
     expect((await visitor().post('/admin/revoke?user=ann')).text).toBe('2')
     expect(await statuses(one, two, other)).toEqual([401, 401, 200])
   })
 
-  it('ASVS 7.4.3 a changed password ends the other sessions, and gives this one a new token', async () => {
+  it('ASVS 7.4.3 and attacker 21: a changed password ends the other sessions, and gives this one a new token', async () => {
     const { loggedIn } = await start()
     const [here, there] = [await loggedIn('ann', '&stamp=old'), await loggedIn('ann', '&stamp=old')]
     const before = here.copy()
@@ -181,11 +181,13 @@ describe.each(FRAMEWORKS)('on %s', (framework) => {
     expect(await status(await loggedIn('ann'))).toBe(200)
   })
 
-  it('ASVS 7.5.1 what changes how somebody logs in needs a recent login', async () => {
+  it('ASVS 7.5.1 what changes how somebody logs in needs a recent login, and a step-up is none', async () => {
     const { loggedIn, clock } = await start()
     const browser = await loggedIn('ann')
     expect((await browser.post('/email')).status).toBe(200)
     clock.now += 11 * MINUTE
+    expect((await browser.post('/email')).status).toBe(401)
+    await browser.post('/elevate')
     expect((await browser.post('/email')).status).toBe(401)
     expect(await status(browser)).toBe(200)
     await browser.post('/login?user=ann')

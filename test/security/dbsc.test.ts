@@ -85,7 +85,7 @@ describe.each(Object.keys(boundSites))('on %s', (framework) => {
     expect((await device.me()).status).toBe(401)
   })
 
-  it('DBSC 4 a proof that has been used is refused, and the challenge that comes with it works', async () => {
+  it('DBSC 4, attacker 19: a proof that has been used is refused, and the challenge that comes with it works', async () => {
     const { device } = await start(framework)
     const proof = device.proof({ jti: await device.bind() })
     expect((await device.refresh(proof)).status).toBe(200)
@@ -186,7 +186,7 @@ describe.each(Object.keys(boundSites))('on %s', (framework) => {
     for (const jti of challenges) expectToProveAgain(await device.refresh(device.proof({ jti })), device.id)
   })
 
-  it('DBSC 14 a bound session is not bound again without a login', async () => {
+  it('DBSC 14, attacker 18: a bound session is not bound again without a login', async () => {
     const { device, events } = await start(framework)
     const jti = await device.login()
     expect((await device.register({ jti })).status).toBe(200)
@@ -200,7 +200,7 @@ describe.each(Object.keys(boundSites))('on %s', (framework) => {
     expect(device.boundCookie).not.toBe(again.boundCookie)
   })
 
-  it('DBSC 15 with every cookie and no key a thief is out within ten minutes, for ever', async () => {
+  it('DBSC 15, attacker 17: with every cookie and no key a thief is out within ten minutes, for ever', async () => {
     const { device, clock, events } = await start(framework)
     await device.bind()
     const thief = device.thief()

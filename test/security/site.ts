@@ -84,6 +84,7 @@ function routesOf(sessions: Sessions<Data>): Routes {
         ...(query.has('sid') && { externalId: query.get('sid')! }),
         ...(query.has('alone') && { revokeOthers: true }),
       })
+      if (query.has('until')) session.setLifetime({ absolute: new Date(Number(query.get('until'))) })
       return io.text('welcome')
     },
     async '/logout'(session, io, query) {
@@ -95,11 +96,12 @@ function routesOf(sessions: Sessions<Data>): Routes {
       Object.assign(session.data, { given: JSON.parse(query.get('json')!) })
       return io.text('kept')
     },
-    async '/slow'(session, io) {
+    async '/slow'(session, io, query) {
       const { data } = session
       held.arrived++
       await new Promise<void>((go) => held.waiting.push(go))
-      data.slow = 'written'
+      if (query.has('elevate')) await session.elevate('2fa', { ttl: '5m' })
+      else data.slow = 'written'
       return io.text('kept')
     },
     async '/elevate'(session, io) {
