@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Store } from 'holdfast'
@@ -7,6 +8,7 @@ import { openStore } from 'holdfast/stores'
 import { redisStore } from 'holdfast/stores/redis'
 import { mysqlStore, postgresStore } from 'holdfast/stores/sql'
 import { Redis } from 'ioredis'
+import mariadb from 'mariadb'
 import mysql2 from 'mysql2/promise'
 import pg from 'pg'
 import { createClient } from 'redis'
@@ -185,7 +187,24 @@ const impatientClients: Record<string, Record<string, (url: string) => Promise<S
       return postgresStore(pool)
     },
   },
-  mariadb: {},
+  // Of a larger pool the fault would leave connections over.
+  mariadb: {
+    async mysql2(url) {
+      const pool = mysql2.createPool({ uri: url, connectionLimit: 1 })
+      pool.on('connection', (connection) => {
+        const { stream } = connection as unknown as { stream: Socket }
+        stream.setTimeout(PATIENCE, () => stream.destroy())
+      })
+      closing.push(() => pool.end())
+      return mysqlStore(pool)
+    },
+    async mariadb(url) {
+      const limits = `socketTimeout=${PATIENCE}&minimumIdle=0`
+      const pool = mariadb.createPool(`${url.replace('mysql:', 'mariadb:')}?connectionLimit=1&${limits}`)
+      closing.push(() => pool.end())
+      return mysqlStore(pool)
+    },
+  },
   memcached: {},
 }
 

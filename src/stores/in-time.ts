@@ -7,19 +7,35 @@ export function inTime<T>(milliseconds: number, work: Promise<T>, late: () => Er
 }
 
 /**
- * Waits so long for each answer of a connection whose driver would wait for ever. When the first is missing, `leave` is called, and nothing new
- * is to begin on it; `end` follows when nothing is under way on it any more, since all have their answers or have waited as long.
+ * Waits so long for each answer of a connection whose driver would wait for ever. When one is missing, `leave` is to see to it that nothing new
+ * begins here; `end` follows when nothing is under way here any more, since all have their answers or have waited as long. If `leave` fails, this
+ * connection stays in use, and the next answer that is missing has it tried again.
  */
 export function patientFor(
   milliseconds: number,
-  leave: () => void,
+  leave: () => Promise<void>,
   end: () => unknown,
 ): <T>(answer: Promise<T>) => Promise<T> {
   let underWay = 0
-  let isSilent = false
+  let isLeaving = false
+  let isLeft = false
+  const endIfOver = () => {
+    if (isLeft && underWay === 0) end()
+  }
+  const tryToLeave = async () => {
+    if (isLeaving) return
+    isLeaving = true
+    try {
+      await leave()
+      isLeft = true
+      endIfOver()
+    } catch {
+      // Whoever has no answer hears of that.
+      isLeaving = false
+    }
+  }
   const late = () => {
-    if (!isSilent) leave()
-    isSilent = true
+    void tryToLeave()
     return noAnswerWithin(milliseconds)
   }
   return async (answer) => {
@@ -27,7 +43,8 @@ export function patientFor(
     try {
       return await inTime(milliseconds, answer, late)
     } finally {
-      if (--underWay === 0 && isSilent) end()
+      underWay--
+      endIfOver()
     }
   }
 }

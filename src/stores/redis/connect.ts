@@ -73,10 +73,13 @@ export function connectLazily(url: string, longestWait = 0): Commander {
   /** More than one while one that has gone silent has commands under way. */
   const open = new Set<Connection>()
   let isClosed = false
+  const isCluster = target.kind === 'cluster'
 
   const leavingIfSilent = (made: Connection): Commander => {
-    const leave = () => {
-      connected = undefined
+    const leave = async () => {
+      // Of a Cluster only one node may be silent: it is left when there is another connection, and not before.
+      if (isCluster && !isClosed) await connection()
+      else connected = undefined
     }
     const end = () => {
       open.delete(made)
@@ -99,7 +102,7 @@ export function connectLazily(url: string, longestWait = 0): Commander {
   }
 
   return {
-    isCluster: target.kind === 'cluster',
+    isCluster,
     isPool: false,
     command: (args, key) =>
       connected ? connected.command(args, key) : connection().then((found) => found.command(args, key)),

@@ -208,7 +208,7 @@ function replacing(open: () => PostgresJsPool, prepare: boolean): OwnPool {
     const sql = open()
     pools.add(sql)
     const run = throughPostgresJs(sql, prepare)
-    const leave = () => {
+    const leave = async () => {
       current = undefined
     }
     const end = () => {
