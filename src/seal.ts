@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto'
-import { InvalidRecordError } from './errors.ts'
+import { InvalidRecordError, OptionsError } from './errors.ts'
 import { deriveKey } from './token.ts'
 
 /** Encrypts a record's text at rest. `bound` is authenticated with it, so that no sealed text passes for another's. */
@@ -24,6 +24,11 @@ export function recordSeal(secrets: readonly Uint8Array[], name: string): Seal {
       return [id, deriveKey(secret, name, 'seal')] as const
     }),
   )
+  if (keys.size < secrets.length) {
+    throw new OptionsError(
+      'secret: two of the secrets have the same key id for seals (one chance in 16 million). Use another one.',
+    )
+  }
   const [newestId, newestKey] = [...keys][0]!
 
   return {

@@ -62,7 +62,7 @@ export interface Session<Data extends object = Record<string, unknown>> {
   load(): Promise<void>
   /** Takes in what others committed since. @throws SessionEndedError when the session has ended */
   reload(): Promise<void>
-  /** After a second factor or a password asked again: a new token, and `level` for as long as `ttl`. @throws AuthenticationRequiredError without a user */
+  /** After a second factor: a new token, and `level` for as long as `ttl`. It is no login and moves none of its times. @throws AuthenticationRequiredError without a user */
   elevate(level: string, options?: { ttl?: Duration }): Promise<void>
   /** @throws AuthenticationRequiredError (401) unless the session has this level now */
   requireLevel(level: string): void

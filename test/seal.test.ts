@@ -48,6 +48,10 @@ describe('a sealed text', () => {
     )
   })
 
+  it('under two secrets that could not be told apart is refused', () => {
+    expect(() => recordSeal([first, first], 'id')).toThrow(/two of the secrets have the same key id/)
+  })
+
   it('is sealed by the newest secret and opened by all', () => {
     const old = seal.seal('old', 'ann')
     const both = recordSeal([second, first], 'id')
