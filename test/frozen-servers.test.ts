@@ -63,8 +63,8 @@ afterEach(async () => {
   closing = []
 })
 
-async function open(store: Store, visitors: number): Promise<void> {
-  site = await startCountingSite(store)
+async function open(store: Store, visitors: number, onOutage?: () => void): Promise<void> {
+  site = await startCountingSite(store, onOutage)
   closing.push(() => site.close())
   await visit(site.url, visitors)
 }
@@ -170,13 +170,30 @@ const clients: Record<string, Record<string, (url: string) => Promise<Store>>> =
 
 /** The same, set as docs/stores.md advises, but that they lose patience sooner. */
 const PATIENCE = 1_500
-const impatientClients: Record<string, Record<string, (url: string) => Promise<Store>>> = {
+interface Advised {
+  readonly store: Store
+  readonly onOutage?: () => void
+}
+const impatientClients: Record<string, Record<string, (url: string) => Promise<Advised>>> = {
   redis: {
+    async 'node-redis'(url) {
+      const reconnectStrategy = (attempt: number) => Math.min(50 * attempt, 2_000)
+      const socket = { socketTimeout: PATIENCE, reconnectStrategy }
+      const limits = { disableOfflineQueue: true, pingInterval: PATIENCE / 3, socket }
+      const client = createClient({ url, ...limits }).on('error', () => {})
+      await client.connect()
+      closing.push(() => client.destroy())
+      const onOutage = () => {
+        client.destroy()
+        client.connect().catch(() => {})
+      }
+      return { store: redisStore(client), onOutage }
+    },
     async ioredis(url) {
       const limits = { maxRetriesPerRequest: 1, socketTimeout: PATIENCE }
       const client = new Redis(url, limits).on('error', () => {})
       closing.push(() => client.disconnect())
-      return redisStore(client)
+      return { store: redisStore(client) }
     },
   },
   postgres: {
@@ -184,7 +201,7 @@ const impatientClients: Record<string, Record<string, (url: string) => Promise<S
       const limits = { connectionTimeoutMillis: PATIENCE, query_timeout: PATIENCE }
       const pool = new pg.Pool({ connectionString: url, ...limits }).on('error', () => {})
       closing.push(() => pool.end())
-      return postgresStore(pool)
+      return { store: postgresStore(pool) }
     },
   },
   // Of a larger pool the fault would leave connections over.
@@ -196,13 +213,13 @@ const impatientClients: Record<string, Record<string, (url: string) => Promise<S
         stream.setTimeout(PATIENCE, () => stream.destroy())
       })
       closing.push(() => pool.end())
-      return mysqlStore(pool)
+      return { store: mysqlStore(pool) }
     },
     async mariadb(url) {
       const limits = `socketTimeout=${PATIENCE}&minimumIdle=0`
       const pool = mariadb.createPool(`${url.replace('mysql:', 'mariadb:')}?connectionLimit=1&${limits}`)
       closing.push(() => pool.end())
-      return mysqlStore(pool)
+      return { store: mysqlStore(pool) }
     },
   },
   memcached: {},
@@ -362,7 +379,8 @@ describe.each(Object.keys(servers))('%s', (name) => {
   it.each(Object.entries(impatientClients[name]!))(
     'with a client of the application, %s as it is advised: half-open, and recovery',
     async (_client, openOn) => {
-      await open(await openOn(await throughProxy()), 10)
+      const { store, onOutage } = await openOn(await throughProxy())
+      await open(store, 10, onOutage)
       await sleep(300)
       const began = now()
       proxy.halfOpen()

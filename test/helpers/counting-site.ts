@@ -13,10 +13,11 @@ export interface CountingSite {
   close(): Promise<void>
 }
 
-export async function startCountingSite(store: Store): Promise<CountingSite> {
+export async function startCountingSite(store: Store, onOutage?: () => void): Promise<CountingSite> {
   const sessions = createSessions<{ count?: number }>({ secret: SECRET, store, merge: { count: 'sum' } })
   const events: (keyof SessionEvents)[] = []
   for (const name of ['outage', 'recovered', 'error'] as const) sessions.on(name, () => events.push(name))
+  if (onOutage) sessions.on('outage', onOutage)
 
   const app = express()
   app.get('/mounted-before', (_req, res) => void res.send('ok'))
