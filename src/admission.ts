@@ -14,7 +14,7 @@ export const ANSWER_TIME = 5_000
  *   the current token was lost, so give it again.
  * - `ahead`: we signed it, but the store does not know that generation yet (failover, stale cache).
  * - `quiet`: retired a moment ago by a login or a step-up, whose own token is on its way: anonymous, and no cookie.
- * - `reuse`: somebody else goes on using this token: the session ends.
+ * - `reuse`: somebody else goes on using this token: the session ends, unless the application has chosen otherwise.
  * - `unknown`: worth nothing.
  */
 export type Verdict =

@@ -16,6 +16,7 @@ export async function checkDeployment(settings: Settings, store: Store): Promise
     ...checkCookie(settings),
     ...checkCsrf(settings),
     ...checkLifetime(settings.lifetime),
+    ...checkReuse(settings),
     ...checkComparing(store),
     ...(await askStore(settings, store)),
   ]
@@ -124,6 +125,19 @@ function checkLifetime({ idle, absolute, persistent }: LifetimePolicy): Finding[
     })
   }
   return findings
+}
+
+function checkReuse({ onReuse }: Settings): Finding[] {
+  if (onReuse === 'end') return []
+  const who = onReuse === 'event' ? 'both of them go' : 'whoever has the newer one goes'
+  return [
+    {
+      id: 'reuse.goes-on',
+      severity: 'warning',
+      finding: `When two parties hold the tokens of one login, ${who} on using it, and one of them is a thief.`,
+      cure: "Remove onReuse, whose default 'end' ends such a session for both, or end it yourself where the event reuse is heard.",
+    },
+  ]
 }
 
 function checkComparing({ name, compareAndSet }: Store): Finding[] {

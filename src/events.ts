@@ -19,7 +19,7 @@ export interface SessionEvents {
   /** A login failed since the user has as many sessions as `maxSessionsPerUser` allows. */
   refused: { userId: string; limit: number; route?: string | undefined }
   expired: { handle: string }
-  /** A token that rotation had replaced was used again: two parties hold this login. The session has been ended. */
+  /** A token that rotation had replaced was used again: two parties hold this login. The session has been ended, unless `onReuse` says otherwise. */
   reuse: { handle: string; userId?: string | undefined; route?: string | undefined }
   /**
    * With `watchClient`: a logged-in session is used by another browser or system, or from another network, than when it was last looked at. That is no

@@ -1,4 +1,4 @@
-import { admit, QUIET_TIME } from './admission.ts'
+import { admit, isRetired, QUIET_TIME, type Verdict } from './admission.ts'
 import type { ClientWatch } from './client-watch.ts'
 import { CARRIES, readCookies } from './cookie.ts'
 import type { Core } from './core.ts'
@@ -8,7 +8,7 @@ import { detached, initialData, readData } from './data.ts'
 import type { HoldfastError } from './errors.ts'
 import { InvalidRecordError, StoreUnavailableError } from './errors.ts'
 import { expiry } from './lifetime.ts'
-import { newRecord } from './record.ts'
+import { newRecord, type SessionRecord } from './record.ts'
 import type { RequestSource } from './request.ts'
 import { cookieHeader, routeOf, viewOf } from './request.ts'
 import { validate } from './schema.ts'
@@ -33,7 +33,7 @@ export interface Opener {
 
 export function createOpener(core: Core): Opener {
   const { settings, vault, signer, events, work, watch } = core
-  const { clock, codec, schema, lifetime } = settings
+  const { clock, codec, schema, lifetime, onReuse } = settings
 
   async function open(source: RequestSource, { lazy = false } = {}): Promise<Visit> {
     const visit = newVisit(source, clock())
@@ -98,7 +98,8 @@ export function createOpener(core: Core): Opener {
       events.emit('expired', { handle })
       return beginNew(visit, 'ended')
     }
-    const verdict = admit(visit.generation, kept.record, now, lifetime.grace)
+    let verdict = admit(visit.generation, kept.record, now, lifetime.grace)
+    if (verdict.as === 'reuse' && fresh) verdict = await meetReuse(visit, kept.record)
     if (verdict.as === 'live' || (verdict.as === 'ahead' && fresh)) {
       const refusal = core.extension?.refuse(visit, kept.record)
       if (refusal) return keepFrom(visit, kept, refusal)
@@ -122,13 +123,21 @@ export function createOpener(core: Core): Opener {
         visit.kept = kept
         return fallQuiet(visit)
       case 'reuse':
-        if (!fresh) return judge(visit, true)
-        await vault.destroy(handle, now + QUIET_TIME)
-        events.emit('reuse', { handle, userId: kept.record.user, route: routeOf(visit.source) })
-        return fallQuiet(visit)
+        return fresh ? fallQuiet(visit) : judge(visit, true)
       case 'unknown':
         return beginNew(visit, 'ended')
     }
+  }
+
+  /** Two parties hold this login, and the application has chosen what then becomes of it. */
+  async function meetReuse(visit: Visit, record: SessionRecord): Promise<Verdict> {
+    const handle = handleOf(visit)
+    if (onReuse === 'end') await vault.destroy(handle, clock() + QUIET_TIME)
+    events.emit('reuse', { handle, userId: record.user, route: routeOf(visit.source) })
+    if (onReuse === 'end') return { as: 'reuse' }
+    // No choice lets in what a login or a step-up has retired (ASVS 7.2.4).
+    const isLetIn = onReuse === 'event' && !isRetired(visit.generation, record)
+    return isLetIn ? { as: 'live', confirm: false, resend: false } : { as: 'unknown' }
   }
 
   function lookAtClient(visit: Visit, watch: ClientWatch): void {

@@ -30,6 +30,21 @@ export interface SessionOptions<Data extends object> {
    * record left as it is, an `invalid` event), `'error'`, or a function that gives repaired data, or undefined for anonymous.
    */
   onInvalid?: 'anonymous' | 'error' | ((data: unknown, error: Error) => Data | undefined)
+  /**
+   * What a token does that is used after rotation has replaced it, which nobody does who has the newer one: two parties hold this login. The `reuse`
+   * event tells of it in any case. `'end'` (the default): the session ends for both, since nobody knows which of them is the thief. `'reject'`: the token is
+   * worth nothing, and whoever has the newer one goes on, be it the thief. `'event'`: it is let in, to see what would happen; not if a login or a
+   * step-up has retired it.
+   *
+   * @example
+   * ```ts
+   * import { createSessions } from 'holdfast'
+   *
+   * const sessions = createSessions({ secret: process.env.SESSION_SECRET, onReuse: 'reject' })
+   * sessions.on('reuse', ({ handle, userId }) => console.warn('a stolen token?', handle, userId))
+   * ```
+   */
+  onReuse?: OnReuse
   /** Turns data into text in place of JSON. */
   codec?: Codec
   /** What parallel changes of one key mean, by dotted path: `{ visits: 'sum', cart: 'sum', tags: 'union' }`. Default: the later one wins, with an `overwritten` event. */
@@ -108,6 +123,8 @@ export type MergeRulesFor<Data extends object> = {
 }
 
 export type OnStoreFailure = 'error' | 'anonymous'
+
+export type OnReuse = 'end' | 'reject' | 'event'
 
 export type Secret = string | Uint8Array
 

@@ -1,7 +1,7 @@
 import type { CookieAttributes } from './cookie.ts'
 import type { Deadlines } from './guard.ts'
 import type { LifetimePolicy } from './lifetime.ts'
-import type { LifetimePreset, OnStoreFailure, SessionLimit } from './options.ts'
+import type { LifetimePreset, OnReuse, OnStoreFailure, SessionLimit } from './options.ts'
 import type { Settings } from './settings.ts'
 
 /**
@@ -21,6 +21,7 @@ export interface Policy {
   readonly seal: boolean
   readonly maxBytes: number
   readonly deadlines: Deadlines
+  readonly onReuse: OnReuse
   /** `'by request'`: the application has a function that chooses. */
   readonly onStoreFailure: OnStoreFailure | 'by request'
   readonly saveOnError: boolean
@@ -43,7 +44,7 @@ export interface StorePolicy {
 
 export function policyOf(settings: Settings): Policy {
   const { name, lifetime, preset, cookie, maxSessionsPerUser, csrf, onStoreFailure, store } = settings
-  const { seal, maxBytes, deadlines, saveOnError, sweepEvery } = settings
+  const { seal, maxBytes, deadlines, onReuse, saveOnError, sweepEvery } = settings
   const keptByClient = store.carry !== undefined
   return frozen({
     name,
@@ -55,6 +56,7 @@ export function policyOf(settings: Settings): Policy {
     seal: seal || keptByClient,
     maxBytes,
     deadlines,
+    onReuse,
     onStoreFailure: typeof onStoreFailure === 'function' ? 'by request' : onStoreFailure,
     saveOnError,
     sweepEvery,

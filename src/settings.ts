@@ -8,7 +8,14 @@ import type { Deadlines } from './guard.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import type { CompiledRules, MergeRules } from './merge.ts'
 import { compileRules } from './merge.ts'
-import type { LifetimePreset, Logger, OnStoreFailure, SessionLimit, SessionOptions } from './options.ts'
+import type {
+  LifetimePreset,
+  Logger,
+  OnReuse,
+  OnStoreFailure,
+  SessionLimit,
+  SessionOptions,
+} from './options.ts'
 import type { RequestView } from './request.ts'
 import type { StandardSchema } from './schema.ts'
 import type { CsrfPolicy } from './security/csrf.ts'
@@ -33,6 +40,7 @@ export interface Settings {
   readonly cookie: CookieSettings
   readonly csrf: CsrfPolicy | undefined
   readonly schema: StandardSchema | undefined
+  readonly onReuse: OnReuse
   readonly onInvalid: 'anonymous' | 'error' | ((data: unknown, error: Error) => object | undefined)
   readonly codec: Codec
   readonly mergeRules: CompiledRules
@@ -77,6 +85,7 @@ export function resolveOptions<Data extends object>(options: SessionOptions<Data
     csrf: resolveCsrf(options.csrf),
     schema: checkSchema(options.schema),
     onInvalid: resolveOnInvalid(options.onInvalid),
+    onReuse: resolveOnReuse(options.onReuse),
     codec: checkCodec(options.codec ?? defaultCodec),
     mergeRules: resolveMerge((options.merge ?? {}) as MergeRules),
     seal: options.seal ?? false,
@@ -107,6 +116,7 @@ const OPTION_NAMES = [
     'csrf',
     'schema',
     'onInvalid',
+    'onReuse',
     'codec',
     'merge',
     'seal',
@@ -204,6 +214,11 @@ function resolveOnInvalid<Data extends object>(
     return onInvalid ?? 'anonymous'
   if (typeof onInvalid === 'function') return onInvalid
   throw new OptionsError(`onInvalid: ${JSON.stringify(onInvalid)} must be 'anonymous', 'error' or a function`)
+}
+
+function resolveOnReuse(given: OnReuse = 'end'): OnReuse {
+  if (given === 'end' || given === 'reject' || given === 'event') return given
+  throw new OptionsError(`onReuse: ${JSON.stringify(given)} must be 'end', 'reject' or 'event'`)
 }
 
 function resolveDeadlines(deadlines: NonNullable<SessionOptions<object>['deadlines']>): Deadlines {

@@ -23,6 +23,7 @@ import { SECRET } from './helpers/browser.ts'
 import { client } from './helpers/client.ts'
 import { faulty } from './helpers/faults.ts'
 import { serverStores, sharedStores } from './helpers/stores.ts'
+import { withoutPackages } from './helpers/without-packages.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-close-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -246,9 +247,27 @@ interface Report {
 
 const script = fileURLToPath(new URL('./helpers/use-and-close.ts', import.meta.url))
 
+/** What is to be absent so that a URL gets the other driver. */
+const firstDrivers: Partial<Record<string, string>> = {
+  redis: 'ioredis',
+  'redis cluster': 'ioredis',
+  'redis sentinels': 'ioredis',
+  postgres: 'pg',
+  mariadb: 'mysql2',
+}
+
+/** Each store, and again with the other driver. */
+function withEachDriver(names: readonly string[]) {
+  return names.flatMap((name) => {
+    const first = firstDrivers[name]
+    const runs = [{ title: name, name, absent: [] as string[] }]
+    return first ? [...runs, { title: `${name} without ${first}`, name, absent: [first] }] : runs
+  })
+}
+
 /** Runs it until it ends by itself. `lasted`: for how long it went on after it had closed everything. */
-async function useAndClose(url: string, freeze?: () => void) {
-  const child = fork(script, [url, ...(freeze ? ['freeze'] : [])], { execArgv: ['--import', 'tsx'] })
+async function useAndClose(url: string, absent: readonly string[], freeze?: () => void) {
+  const child = fork(script, [url, ...(freeze ? ['freeze'] : [])], { execArgv: withoutPackages(absent) })
   cleanUp.push(() => child.kill('SIGKILL'))
   const messages: unknown[] = []
   child.on('message', (message) => {
@@ -274,12 +293,12 @@ describe('a process that has closed its sessions has no timer, socket or listene
       return { url: `migrating:?${new URLSearchParams(parts)}`, stop: async () => {} }
     },
   }
-  it.each(Object.keys(stores))(
-    '%s',
-    async (name) => {
+  it.each(withEachDriver(Object.keys(stores)))(
+    '$title',
+    async ({ name, absent }) => {
       const store = await stores[name]!()
       cleanUp.push(() => store.stop())
-      const { report } = await useAndClose(store.url)
+      const { report } = await useAndClose(store.url, absent)
       expect(report.after).toEqual(report.before)
     },
     60_000,
@@ -287,16 +306,16 @@ describe('a process that has closed its sessions has no timer, socket or listene
 })
 
 describe('one whose server gives no answer ends a moment later', () => {
-  it.each(Object.keys(serverStores) as (keyof typeof serverStores)[])(
-    '%s',
-    async (name) => {
-      const store = await serverStores[name]()
+  it.each(withEachDriver(Object.keys(serverStores)))(
+    '$title',
+    async ({ name, absent }) => {
+      const store = await serverStores[name as keyof typeof serverStores]()
       cleanUp.push(() => store.stop())
       const wire = await silenceable(Number(new URL(store.url).port))
       cleanUp.push(() => wire.close())
       const url = new URL(store.url)
       url.port = String(wire.port)
-      const { messages, report, lasted } = await useAndClose(url.href, () => wire.silence())
+      const { messages, report, lasted } = await useAndClose(url.href, absent, () => wire.silence())
       expect(messages[1]).toEqual(Array(20).fill('HOLDFAST_STORE_UNAVAILABLE'))
       expect(report.took).toBeLessThan(8_000) // the deadline of a sweep, and a second
       expect(lasted).toBeLessThan(5_000) // ioredis takes its time

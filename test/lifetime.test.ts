@@ -164,6 +164,56 @@ describe('rotation', () => {
     expect(thief.setCookies).toEqual([])
   })
 
+  describe('where an old token is not to end the session', () => {
+    const setUpReuse = async (onReuse: 'reject' | 'event') => {
+      const { jar, wait, who, sessions } = setUp({ onReuse })
+      const reuse = vi.fn()
+      sessions.on('reuse', reuse)
+      await jar.visit((session) => session.login('ann'))
+      const thief = browser(sessions, jar.cookie)
+      for (let n = 0; n < 2; n++) {
+        await wait(16 * MINUTE)
+        await who()
+        await wait(6 * MINUTE)
+        await who()
+      }
+      return { jar, thief, reuse, who, wait, sessions }
+    }
+
+    it('`reject` takes it for nobody, who may begin anew, and the owner goes on', async () => {
+      const { thief, reuse, who, sessions } = await setUpReuse('reject')
+      expect(await thief.visit(({ userId, presented }) => [userId, presented])).toEqual([undefined, 'ended'])
+      expect(thief.setCookies).toEqual([])
+      expect(reuse).toHaveBeenCalledTimes(1)
+      await thief.visit((session) => void (session.data.n = 1))
+      expect(thief.setCookies).toHaveLength(1)
+      expect(await who()).toBe('ann')
+      expect(await sessions.list('ann')).toHaveLength(1)
+    })
+
+    it('`event` lets it in and writes what it changes, without a newer token for it', async () => {
+      const { jar, thief, reuse, who } = await setUpReuse('event')
+      await thief.visit((session) => void (session.data.n = 1))
+      expect(await thief.visit(({ userId, data }) => [userId, data.n])).toEqual(['ann', 1])
+      expect(await thief.visit((session) => session.rotate())).toBe(false)
+      expect(thief.setCookies).toEqual([])
+      expect(reuse).toHaveBeenCalledTimes(3)
+      expect(await who()).toBe('ann')
+      expect(await jar.visit((session) => session.data.n)).toBe(1)
+    })
+
+    it('`event` lets in nothing that a step-up has retired', async () => {
+      const { jar, thief, reuse, who, wait, sessions } = await setUpReuse('event')
+      const retired = browser(sessions, jar.cookie)
+      await jar.visit((session) => session.elevate('2fa'))
+      await jar.visit(() => {})
+      await wait(6 * MINUTE)
+      for (const each of [thief, retired]) expect(await each.visit(({ userId }) => userId)).toBeUndefined()
+      expect(reuse).toHaveBeenCalledTimes(2)
+      expect(await who()).toBe('ann')
+    })
+  })
+
   it('is done once by ten parallel requests, and the others change nothing about the cookie', async () => {
     const { jar, wait, sessions } = setUp()
     await jar.visit((session) => session.login('ann'))

@@ -33,6 +33,7 @@ describe('the policy', () => {
       seal: false,
       maxBytes: 32_768,
       deadlines: { load: 500, write: 1000, request: 5000 },
+      onReuse: 'end',
       onStoreFailure: 'error',
       saveOnError: false,
       sweepEvery: 600_000,

@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect, promisify } from 'node:util'
 import { Decoder, GlideClient } from '@valkey/valkey-glide'
@@ -632,6 +634,41 @@ describe('durable writes', () => {
       /destroy failed: 1 of 2 replicas confirmed the write within 50 ms; the primary has it\. Look after the replicas/,
     )
     expect(isTombstone(await hurried.load('k3'))).toBe(true)
+  })
+
+  it('are not confirmed by the replicas of a server that another connection has found meanwhile', async () => {
+    const [left, promoted] = await Promise.all([startRedis(), startRedis()])
+    started.push(left, promoted, await startReplica(promoted))
+    let port = left.port
+    const between = createServer((socket) => {
+      const upstream = connect(port, '127.0.0.1')
+      for (const each of [socket, upstream]) each.on('error', () => {})
+      socket.pipe(upstream).pipe(socket)
+    }).listen(0, '127.0.0.1')
+    await once(between, 'listening')
+    const client = new Redis((between.address() as AddressInfo).port)
+    opened.push({ close: () => client.disconnect() }, { close: () => between.close() })
+    const store = redisStore(client, { wait: { replicas: 1, timeout: 2_000 } })
+    await store.create('k', record())
+    const call = client.call.bind(client) as (...args: unknown[]) => Promise<unknown>
+    const confirmed: unknown[] = []
+    vi.spyOn(client, 'call').mockImplementation(async (...args: unknown[]) => {
+      if (args[0] !== 'WAIT') return call(...args)
+      if (port === left.port) {
+        port = promoted.port
+        await left.cli('CLIENT', 'KILL', 'TYPE', 'normal')
+        await once(client, 'ready')
+      }
+      confirmed.push(await call(...args))
+      return confirmed.at(-1)
+    })
+    await expect(store.destroy('k', Date.now() + HOUR, { durable: true })).rejects.toThrow(
+      /the connection that wrote was replaced before the replicas had confirmed it/,
+    )
+    expect(confirmed).toEqual([1])
+    await store.create('k', record(), { durable: true })
+    expect(await store.destroy('k', Date.now() + HOUR, { durable: true })).toBe(true)
+    expect(confirmed).toEqual([1, 1, 1])
   })
 
   it('that destroy what is destroyed write it once more, so that there is something to wait for', async () => {

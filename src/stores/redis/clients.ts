@@ -125,9 +125,9 @@ function ioredisCluster(client: IoredisClient): Commander {
   return {
     isCluster: true,
     isPool: false,
-    // It routes by the key that it finds among the arguments, and WAIT has none.
+    // It routes by the key that it finds among the arguments.
     async command([name = '', ...args], key) {
-      return name === 'WAIT' ? (await nodeOf(key)).call(name, ...args) : client.call(name, ...args)
+      return args.includes(key) ? client.call(name, ...args) : (await nodeOf(key)).call(name, ...args)
     },
     async primaries() {
       // Before it has connected there are no nodes to name.

@@ -71,6 +71,7 @@ export class RedisStore implements Store {
   create(key: string, record: StoredRecord, options?: WriteOptions): Promise<boolean> {
     return this.#run('create', async () => {
       const recordKey = this.#recordKey(key)
+      const writers = await this.#writersOf([recordKey], options)
       const name = formatOwner(record) && (await this.#addToIndexes(key, record, record))
       const expiry = record.expires >= NEVER ? [] : ['PXAT', String(Math.max(1, record.expires))]
       const answer = await this.#commander.command(
@@ -81,7 +82,7 @@ export class RedisStore implements Store {
         await this.#removeFromIndexes([[key, record, name]])
         return false
       }
-      if (options?.durable) await this.#settle([recordKey])
+      await this.#settle(writers)
       return true
     })
   }
@@ -94,6 +95,7 @@ export class RedisStore implements Store {
   ): Promise<UpdateResult> {
     return this.#run('update', async () => {
       const recordKey = this.#recordKey(key)
+      const writers = await this.#writersOf([recordKey], options)
       const args = [formatValue(record), encodePercent(expectedRev)]
       const unowned = formatOwner(record) ? [] : ['', expiryOf(record)]
       let answer = textOf(await this.#script(UPDATE, recordKey, [...args, ...unowned]))
@@ -107,7 +109,7 @@ export class RedisStore implements Store {
         return answer
       }
       if (answer !== 'ok') await this.#removeReplaced(key, answer)
-      if (options?.durable) await this.#settle([recordKey])
+      await this.#settle(writers)
       return 'ok'
     })
   }
@@ -138,6 +140,7 @@ export class RedisStore implements Store {
   destroy(key: string, until: number, options?: WriteOptions): Promise<boolean> {
     return this.#run('destroy', async () => {
       const recordKey = this.#recordKey(key)
+      const writers = await this.#writersOf([recordKey], options)
       const answer = await this.#script(DESTROY, recordKey, [String(until)])
       if (answer === null) return false
       const held = textOf(answer)
@@ -145,7 +148,7 @@ export class RedisStore implements Store {
         const { name, owner } = parseIndexed(held)
         await this.#removeFromIndexes([[key, owner, name]])
       }
-      if (options?.durable) await this.#settle([recordKey])
+      await this.#settle(writers)
       return held !== DESTROYED
     })
   }
@@ -312,14 +315,13 @@ export class RedisStore implements Store {
         this.#run(`${name}.destroy`, async () => {
           const args = [String(until), format(value)]
           const keys = (await this.#indexedKeys(field, value)).filter((key) => key !== except)
+          const recordKeys = keys.map((key) => this.#recordKey(key))
+          const writers = await this.#writersOf(recordKeys, options)
           const answers = await inBatches(keys, (key) => this.#script(DESTROY, this.#recordKey(key), args))
           const ended = keys.flatMap((key, i) =>
             answers[i] === null ? [] : [[key, textOf(answers[i])] as const],
           )
-          const recordKeys = ended.map(([key]) => this.#recordKey(key))
-          // One connection: what its last write has reached, the earlier ones have.
-          if (options.durable)
-            await this.#settle(this.#commander.isCluster ? recordKeys : recordKeys.slice(-1))
+          if (ended.length > 0) await this.#settle(writers)
           const destroyed = ended.flatMap(([key, held]) => {
             if (held === DESTROYED) return []
             const { name, owner } = parseIndexed(held)
@@ -334,18 +336,43 @@ export class RedisStore implements Store {
 
   // ---- the server ----
 
-  /** Waits for the replicas, if it was told of some. */
-  async #settle(keys: readonly string[]): Promise<void> {
+  /** The connections that are about to write durably, each with a key that it serves; nothing if no replicas are to be waited for. */
+  async #writersOf(keys: readonly string[], options?: WriteOptions): Promise<Writers | undefined> {
+    if (!options?.durable || this.#wait === undefined) return undefined
+    // One connection: what its last write has reached, the earlier ones have.
+    const served = this.#commander.isCluster ? keys : keys.slice(0, 1)
+    const connections = await inBatches(served, (key) => this.#connectionTo(key))
+    return served.map((key, i) => [key, connections[i] as string])
+  }
+
+  /**
+   * Waits for the replicas. WAIT counts those that have the last write of its own connection, and all of them on a connection that
+   * wrote nothing: so the one that wrote must still be there.
+   */
+  async #settle(writers: Writers = []): Promise<void> {
     if (this.#wait === undefined) return
     const { replicas, timeout } = this.#wait
-    for (const key of keys) {
+    for (const [key, connection] of writers) {
       const reached = Number(await this.#commander.command(['WAIT', String(replicas), String(timeout)], key))
-      if (reached >= replicas) continue
-      throw new Error(
-        `${reached} of ${replicas} replicas confirmed the write within ${timeout} ms; the primary has it. ` +
-          'Look after the replicas, or ask for fewer in { wait }',
-      )
+      if (reached < replicas) {
+        throw new Error(
+          `${reached} of ${replicas} replicas confirmed the write within ${timeout} ms; the primary has it. ` +
+            'Look after the replicas, or ask for fewer in { wait }',
+        )
+      }
+      if ((await this.#connectionTo(key)) !== connection) {
+        throw new Error(
+          'the connection that wrote was replaced before the replicas had confirmed it, so nobody knows whether they have it. ' +
+            'If this goes on, give the store a client with one connection',
+        )
+      }
     }
+  }
+
+  /** Tells it from every other connection, of other servers too. */
+  async #connectionTo(key: string): Promise<string> {
+    const info = textOf(await this.#commander.command(['CLIENT', 'INFO'], key))
+    return ['id', 'addr', 'laddr'].map((name) => new RegExp(`\\b${name}=\\S+`).exec(info)?.[0]).join(' ')
   }
 
   async #script({ sha, source }: Script, key: string, args: readonly string[]): Promise<unknown> {
@@ -429,6 +456,9 @@ const NO_EVICTION =
 function isForbidden(error: unknown): boolean {
   return /NOPERM|unknown command/i.test(String(error))
 }
+
+/** By key, how the server calls the connection that writes it. */
+type Writers = readonly (readonly [key: string, connection: string])[]
 
 function expiryOf({ expires }: StoredRecord): string {
   return expires >= NEVER ? 'never' : String(Math.max(1, expires))

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { connect as connectSocket, type Socket } from 'node:net'
 import { patientFor } from '../in-time.ts'
 import {
   ANSWER_TIMEOUT_MS,
@@ -158,8 +159,20 @@ interface PgConnection {
 
 type PostgresJsModule = (
   url: string,
-  options: { connect_timeout: number; fetch_types: boolean; prepare: boolean; onnotice: () => void },
+  options: {
+    connect_timeout: number
+    fetch_types: boolean
+    prepare: boolean
+    onnotice: () => void
+    socket?: (address: PostgresJsAddress) => Socket
+  },
 ) => PostgresJsPool
+
+interface PostgresJsAddress {
+  readonly host: readonly string[]
+  readonly port: readonly number[]
+  readonly path?: string | false
+}
 
 interface PostgresJsPool extends PostgresJsHandle {
   /** With `timeout`, in seconds, it breaks off what has not ended by then. */
@@ -188,12 +201,14 @@ function open(url: string, prepare = false): SqlExecutor {
     },
     postgres: (connect: PostgresJsModule) =>
       replacing(
-        () =>
+        (socket) =>
           connect(url, {
             connect_timeout: CONNECT_TIMEOUT_S,
             fetch_types: false,
             prepare,
             onnotice: () => undefined,
+            // Of several hosts it chooses, so it must connect to them itself.
+            ...(!url.includes(',') && { socket }),
           }),
         prepare,
       ),
@@ -201,24 +216,34 @@ function open(url: string, prepare = false): SqlExecutor {
 }
 
 /** One connection of postgres.js cannot be given up, so the whole pool is: another takes its place, and what is under way on it finishes. */
-function replacing(open: () => PostgresJsPool, prepare: boolean): OwnPool {
-  const pools = new Set<PostgresJsPool>()
+function replacing(
+  open: (socket: (address: PostgresJsAddress) => Socket) => PostgresJsPool,
+  prepare: boolean,
+): OwnPool {
+  const ends = new Set<(timeout: number) => Promise<void>>()
   let current: Run | undefined
   const openAnother = (): Run => {
-    const sql = open()
-    pools.add(sql)
+    const sockets = new Set<Socket>()
+    const sql = open(({ host: [host = ''], port: [port = 0], path }) => {
+      const socket = path ? connectSocket(path) : connectSocket(port, host)
+      sockets.add(socket)
+      return socket.once('close', () => sockets.delete(socket))
+    })
     const run = throughPostgresJs(sql, prepare)
+    const end = async (timeout: number) => {
+      await sql.end({ timeout })
+      // It has taken leave of the server, and waits for ever for one that does not answer.
+      for (const socket of sockets) socket.destroy()
+      ends.delete(end)
+    }
+    ends.add(end)
     const leave = async () => {
       current = undefined
     }
-    const end = () => {
-      pools.delete(sql)
-      return sql.end({ timeout: 0 })
-    }
-    const patiently = patientFor(ANSWER_TIMEOUT_MS, leave, end)
+    const patiently = patientFor(ANSWER_TIMEOUT_MS, leave, () => void end(0))
     return (...statement) => patiently(run(...statement))
   }
-  const endAll = (timeout: number) => Promise.all([...pools].map((sql) => sql.end({ timeout })))
+  const endAll = (timeout: number) => Promise.all([...ends].map((end) => end(timeout)))
   return {
     run: (...statement) => (current ??= openAnother())(...statement),
     close: async () => void (await endAll(CONNECT_TIMEOUT_S)),
