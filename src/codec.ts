@@ -18,10 +18,12 @@ export const defaultCodec: Codec = {
     return kind === PLAIN ? JSON.stringify(data) : stringifyRich(data, reducers)
   },
   decode(text) {
-    const data: unknown = text[0] === '{' ? JSON.parse(text) : parseRich(text, revivers)
-    if (typeof data !== 'object' || data === null) throw new DataError('the stored data is not an object')
-    // Nobody's encoder wrote such a key, so the record was tampered with. A look at the text spares the walk.
-    if (mayHoldProto(text) && classify(data, 0) === BAD) throw explain(data)
+    const isPlain = text[0] === '{'
+    const data: unknown = isPlain ? JSON.parse(text) : parseRich(text, revivers)
+    if (typeof data !== 'object' || data === null || !isPlainObject(data))
+      throw new DataError('the stored data is not a plain object')
+    // What cannot be encoded nobody's encoder wrote, so the record was tampered with. Of JSON that is one key, and a look at the text spares the walk.
+    if ((!isPlain || mayHoldProto(text)) && classify(data, 0) === BAD) throw explain(data)
     return data
   },
 }

@@ -1,6 +1,7 @@
 import type { ClientWords } from './client-watch.ts'
 import { InvalidRecordError } from './errors.ts'
-import type { StoredRecord } from './store.ts'
+import { NEVER, type StoredRecord } from './store.ts'
+import { MAX_GENERATION } from './token.ts'
 
 /**
  * What the core knows about a session beside its data: the part of a stored record that operations change. Times are
@@ -139,7 +140,8 @@ function formatRest(record: SessionRecord): string {
   return rest && ` {${rest.slice(1)}}`
 }
 
-const HEAD = /^A(-?[0-9a-z]+)((?:[A-Z]-?[0-9a-z]*)*)(?: (\{.*\}))?$/s
+/** Each number has one spelling. */
+const HEAD = /^A(0|-?[1-9a-z][0-9a-z]*)((?:[A-Z](?:0|-?[1-9a-z][0-9a-z]*)?)*)(?: (\{.*\}))?$/s
 const FIELD = /([A-Z])([^A-Z]*)/g
 
 /** @throws InvalidRecordError when the text is truncated, of another version or not ours at all */
@@ -192,7 +194,38 @@ export function parseRecord(
     bound: rest.bd,
     flashes: rest.f === undefined ? [] : rest.f.map(([id, category, message]) => ({ id, category, message })),
   }
+  if (!isPossible(record)) {
+    throw new InvalidRecordError(
+      'the first line of the record has a time or a generation that no session has',
+    )
+  }
   return { record, data: text.slice(end + 1) }
+}
+
+function isPossible(record: SessionRecord): boolean {
+  const { generation, retiredBelow, userSince } = record
+  return (
+    generation >= 1 &&
+    isGeneration(generation) &&
+    isGeneration(retiredBelow) &&
+    isGeneration(userSince) &&
+    isTime(record.createdAt) &&
+    isTime(record.rotatedAt) &&
+    isTime(record.retiredAt) &&
+    isTime(record.confirmedAt) &&
+    isTime(record.authenticatedAt) &&
+    isTime(record.endsAt) &&
+    isTime(record.cookieAt)
+  )
+}
+
+function isGeneration(generation: number): boolean {
+  return generation >= 0 && generation <= MAX_GENERATION
+}
+
+/** As a Date can be. */
+function isTime(time = 0): boolean {
+  return Math.abs(time) <= NEVER
 }
 
 type Fields = Readonly<Record<string, number | undefined>>
@@ -210,13 +243,39 @@ function parseFields(text: string): Fields {
 }
 
 function parseRest(json: string): Rest {
+  let rest: Record<string, unknown>
   try {
-    return JSON.parse(json)
+    rest = JSON.parse(json)
   } catch {
     // The message of JSON.parse quotes what it read.
     throw new InvalidRecordError('what the first line of the record ends with is not JSON')
   }
+  for (const name of REST_NAMES) {
+    if (rest[name] === undefined || IS_REST[name](rest[name])) continue
+    throw new InvalidRecordError(`${name} in the first line of the record is not as Holdfast writes it`)
+  }
+  return rest
 }
+
+const isText = (value: unknown) => typeof value === 'string'
+const isLimit = (value: unknown) => value === false || Number.isFinite(value)
+const isListOfTexts = (value: unknown) => Array.isArray(value) && value.every(isText)
+const isObjectOfTexts = (value: unknown) =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every(isText)
+
+const IS_REST: Readonly<Record<keyof Rest, (value: unknown) => boolean>> = {
+  lv: isText,
+  lu: Number.isFinite,
+  st: isText,
+  idle: isLimit,
+  abs: isLimit,
+  per: (value) => typeof value === 'boolean',
+  about: isObjectOfTexts,
+  cl: isObjectOfTexts,
+  bd: isText,
+  f: (value) => Array.isArray(value) && value.every((flash) => isListOfTexts(flash) && flash.length === 3),
+}
+const REST_NAMES = Object.keys(IS_REST) as (keyof Rest)[]
 
 function usualUserSince(authenticatedAt: number | undefined): number {
   return authenticatedAt === undefined ? 0 : USUAL_LOGIN

@@ -41,7 +41,7 @@ export function recordSeal(secrets: readonly Uint8Array[], name: string): Seal {
       return `s1.${newestId}.${sealed.toString('base64url')}`
     },
     open(sealed, bound) {
-      const [version, keyId = '', body = ''] = sealed.split('.')
+      const [version, keyId = '', body = '', ...more] = sealed.split('.')
       const key = keys.get(keyId)
       if (version !== 's1' || !key)
         throw new InvalidRecordError('the record is not sealed with any of the secrets')
@@ -49,6 +49,9 @@ export function recordSeal(secrets: readonly Uint8Array[], name: string): Seal {
       const nonce = bytes.subarray(0, NONCE)
       const tag = bytes.subarray(-TAG)
       if (bytes.length < NONCE + TAG) throw new InvalidRecordError('the sealed record is truncated')
+      // One text, one spelling: base64url is read whatever stands between its letters and after them.
+      if (more.length > 0 || bytes.toString('base64url') !== body)
+        throw new InvalidRecordError('the sealed record is not spelled as it was written')
       try {
         const decipher = createDecipheriv('aes-256-gcm', keyFor(key, nonce, bound), nonce, {
           authTagLength: TAG,

@@ -169,7 +169,7 @@ describe('data', () => {
   it('that is stored but no object is refused', () => {
     for (const text of ['["text"]', '[null]', '[7]', '-1']) {
       expect(() => codec.decode(text)).toThrow(DataError)
-      expect(() => codec.decode(text)).toThrow('the stored data is not an object')
+      expect(() => codec.decode(text)).toThrow('the stored data is not a plain object')
     }
   })
 

@@ -40,7 +40,15 @@ describe('a sealed text', () => {
     const key = sealed.slice(0, 's1.xxxx.'.length)
     for (const other of [key, key.slice(0, -1), sealed.slice(0, key.length + 37)])
       expect(() => seal.open(other, 'ann')).toThrow(/the sealed record is truncated/)
-    expect(() => seal.open(sealed.slice(0, key.length + 38), 'ann')).toThrow(
+    for (const other of [
+      `${sealed}.`,
+      `${sealed}.more`,
+      `${sealed}=`,
+      `${sealed}\n`,
+      sealed.replace(/(?=.$)/, ' '),
+    ])
+      expect(() => seal.open(other, 'ann')).toThrow(/not spelled as it was written/)
+    expect(() => seal.open(sealed.slice(0, key.length + 40), 'ann')).toThrow(
       expect.objectContaining({
         message: 'the sealed record was changed, or belongs to another session',
         cause: expect.any(Error),

@@ -98,6 +98,7 @@ function isText(value: unknown): value is string {
   return typeof value === 'string'
 }
 
+/** JSON has numbers beyond all limits. */
 function isNumber(value: unknown): value is number {
-  return typeof value === 'number'
+  return Number.isFinite(value)
 }

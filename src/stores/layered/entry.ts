@@ -44,10 +44,12 @@ export function ageOf(entry: Entry, now: number): number {
   return Math.abs(now - entry.lastSeen)
 }
 
+/** @throws Error if the cache has spoilt it */
 export function recordIn(entry: Entry): StoredRecord {
   const end = entry.text.indexOf('\n')
-  const header = JSON.parse(entry.text.slice(0, end)) as [number, number, string | null, string | null]
-  const [lastSeen, expires, user, externalId] = header
+  const [lastSeen, expires, user, externalId] = JSON.parse(entry.text.slice(0, end)) as unknown[]
+  const isHeader = isTime(lastSeen) && isTime(expires) && isName(user) && isName(externalId)
+  if (!isHeader) throw new Error('an entry of the cache does not begin as one that was written there')
   return {
     rev: entry.rev,
     text: entry.text.slice(end + 1),
@@ -56,4 +58,12 @@ export function recordIn(entry: Entry): StoredRecord {
     lastSeen,
     expires,
   }
+}
+
+function isTime(value: unknown): value is number {
+  return Number.isFinite(value)
+}
+
+function isName(value: unknown): value is string | null {
+  return value === null || typeof value === 'string'
 }

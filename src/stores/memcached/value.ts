@@ -13,9 +13,9 @@ export function encodeContent(content: Content): string {
 export function decodeContent(value: Buffer): Content | undefined {
   const end = value.indexOf('\n')
   const header = parse(value.toString('utf8', 0, Math.max(end, 0)))
-  if (typeof header?.destroyedUntil === 'number') return { destroyedUntil: header.destroyedUntil }
-  const { rev, lastSeen, expires, user, externalId } = header ?? {}
-  if (typeof rev !== 'string' || typeof lastSeen !== 'number' || typeof expires !== 'number') return undefined
+  const { rev, lastSeen, expires, user, externalId, destroyedUntil } = header ?? {}
+  if (isTime(destroyedUntil)) return { destroyedUntil }
+  if (typeof rev !== 'string' || !isTime(lastSeen) || !isTime(expires)) return undefined
   return {
     rev,
     text: value.toString('utf8', end + 1),
@@ -32,4 +32,9 @@ function parse(text: string): Record<string, unknown> | undefined {
   } catch {
     return undefined
   }
+}
+
+/** JSON has numbers beyond all limits. */
+function isTime(value: unknown): value is number {
+  return Number.isFinite(value)
 }

@@ -35,17 +35,25 @@ export function formatValue(record: StoredRecord, name = ''): string {
   return `${lastSeen.toString(36)} ${lifetime} ${encodePercent(rev)}${owner && ` ${name}${owner}`}\n${text}`
 }
 
+const HEAD =
+  /^([0-9a-z]{1,11}) (never|-?[0-9]{1,16}[dhms]?) ([^ ]+)(?: ([^@# ]*(?:@[^ ]*(?: #[^ ]*)?|#[^ ]*)))?$/
+/** As `encodePercent` writes. */
+const ENCODED = /^(?:[^%]|%[0-7][0-9A-F])*$/
+
 /** Nothing if it is no value of ours. */
 export function parseValue(value: string): StoredRecord | Tombstone | undefined {
-  if (value.startsWith(TOMBSTONE)) return { destroyedUntil: Number(value.slice(TOMBSTONE.length)) }
+  if (value.startsWith(TOMBSTONE)) {
+    const until = value.slice(TOMBSTONE.length)
+    return /^-?\d{1,16}$/.test(until) ? { destroyedUntil: Number(until) } : undefined
+  }
   const newline = value.indexOf('\n')
-  const parts = /^([0-9a-z]+) (never|-?[0-9]+[dhms]?) ([^ ]+)(?: ([^@#]*[@#].*))?$/s.exec(
-    value.slice(0, Math.max(newline, 0)),
-  )
-  if (parts === null) return undefined
+  const head = value.slice(0, Math.max(newline, 0))
+  const parts = HEAD.exec(head)
+  if (parts === null || (head.includes('%') && !ENCODED.test(head))) return undefined
   const [, seen, lifetime, rev, indexed] = parts as unknown as [string, string, string, string, string?]
   const lastSeen = Number.parseInt(seen, 36)
   const expires = lifetime === 'never' ? NEVER : lastSeen + parseLifetime(lifetime)
+  if (lastSeen > NEVER || Math.abs(expires) > NEVER) return undefined
   const owner = indexed === undefined ? {} : parseIndexed(indexed).owner
   return { rev: decodePercent(rev), text: value.slice(newline + 1), ...owner, lastSeen, expires }
 }
@@ -99,7 +107,7 @@ function encode(text: string): string {
 }
 
 function decode(text: string): string {
-  const at = text.indexOf('~')
+  const at = text.search(/~[\w-]{22}$/)
   if (at === -1) return decodePercent(text)
   const hex = Buffer.from(text.slice(at + 1), 'base64url').toString('hex')
   return decodePercent(text.slice(0, at)) + hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
