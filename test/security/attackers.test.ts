@@ -44,6 +44,38 @@ describe.each(FRAMEWORKS)('on %s', (framework) => {
     expect(await status(visitor(`__Host-id=${token}`))).toBe(200)
   })
 
+  it('attacker 4: tokens that are of no use any more, and one that we signed for nobody, take one way: one read and one answer', async () => {
+    const { loggedIn, visitor, clock, store } = await start()
+    const elsewhere = await start()
+    const [expired, retired] = [await loggedIn('ann'), visitor()]
+    await retired.post('/set?json=1')
+    clock.now += 24 * HOUR
+    const late = retired.copy()
+    await retired.post('/set?json=2')
+    const before = retired.copy()
+    await retired.post('/login?user=eve')
+    clock.now += 6 * MINUTE
+    const ended = await loggedIn('bob')
+    const after = ended.copy()
+    await ended.post('/logout')
+    const browsers = {
+      expired,
+      retired: before,
+      late,
+      ended: after,
+      unknown: await elsewhere.loggedIn('ann'),
+    }
+    const seen = new Set<string>()
+    for (const [name, browser] of Object.entries(browsers)) {
+      const { loads, writes } = store
+      const { status, text, headers } = await visitor(browser.cookie).get('/me')
+      expect([name, store.loads - loads, store.writes - writes]).toEqual([name, 1, 0])
+      seen.add(JSON.stringify([status, text, [...headers].filter(([header]) => header !== 'date')]))
+    }
+    expect([...seen]).toHaveLength(1)
+    expect([...seen][0]).toMatch(/^\[401,/)
+  })
+
   it('attacker 20: a session that is logged out stays so, whatever slow requests write, 200 of 200', async () => {
     const { loggedIn, slowly, sessions } = await start()
     const browsers = await Promise.all(Array.from({ length: 200 }, (_, n) => loggedIn(`user${n}`)))
@@ -130,6 +162,27 @@ describe.each(FRAMEWORKS)('on %s', (framework) => {
       expect(await status(after.visitor((await forger.loggedIn('ann')).cookie))).toBe(401)
     },
   )
+
+  it('attacker 31 and ASVS 9.1.3: what is sealed at rest stays readable after a new secret, and is sealed by it when it is next written', async () => {
+    const store = memoryStore()
+    const keyIds = async () => {
+      const { items } = await store.scan!(undefined, 10)
+      return items.map(([, { text }]) => /^s1\.([\w-]{4})\./.exec(text)?.[1])
+    }
+    const before = await start({ store, seal: true, secret: SECRET })
+    const owner = await before.loggedIn('ann')
+    await owner.post('/set?json=1')
+    const [old] = await keyIds()
+    const during = await start({ store, seal: true, secret: [NEWER, SECRET] })
+    const browser = during.visitor(owner.cookie)
+    expect((await browser.get('/')).text).toBe('ann {"given":1}')
+    expect(await keyIds()).toEqual([old])
+    await browser.post('/set?json=2')
+    expect(await keyIds()).toEqual([expect.stringMatching(/^[\w-]{4}$/)])
+    expect(await keyIds()).not.toEqual([old])
+    const after = await start({ store, seal: true, secret: NEWER })
+    expect((await after.visitor(browser.cookie).get('/')).text).toBe('ann {"given":2}')
+  })
 
   it('attacker 32: of fifty step-ups at the same moment one succeeds, and its token alone is alive', async () => {
     const { loggedIn, slowly, visitor } = await start()
