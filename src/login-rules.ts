@@ -41,6 +41,9 @@ export function owes({ operations, record, from }: Attempt, { maxSessionsPerUser
 /** Between two looks at whether those who came too late have gone. */
 const LOOK_AGAIN = 25
 
+/** Whose clocks differ by less than this are parallel: they must agree on one order, and either of them may be the newest. */
+const SAME_MOMENT = 1_000
+
 interface Login {
   readonly handle: string
   readonly at: number
@@ -79,9 +82,15 @@ export function createLoginRules(core: Core): LoginRules {
     if (count > 0) events.emit('revoked', { count, userId })
   }
 
-  /** Parallel logins may well all do this: they agree on who is too many, and a session ends once. */
+  /**
+   * Parallel logins may well all do this: they agree on who is too many, and a session ends once. What is still to come by this clock was
+   * written by one that is ahead of it, and before this look: so it is no newer than the login that looks, which would be ended by it.
+   */
   async function evict(userId: string): Promise<void> {
-    const oldest = (await loginsOf(userId)).slice(0, -maxSessionsPerUser!.limit)
+    const logins = await loginsOf(userId)
+    const moment = clock() + SAME_MOMENT
+    const [ahead, others] = [logins.filter(({ at }) => at > moment), logins.filter(({ at }) => at <= moment)]
+    const oldest = [...ahead, ...others].slice(0, -maxSessionsPerUser!.limit)
     await Promise.all(
       oldest.map(async ({ handle }) => {
         if (await vault.destroy(handle, clock() + QUIET_TIME))

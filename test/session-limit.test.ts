@@ -64,6 +64,14 @@ describe('evict-oldest', () => {
     expect(await Promise.all([first, second].map(userOf))).toEqual([undefined, 'ann'])
   })
 
+  it('never ends the login that is newest, be the clock of an earlier one half a minute ahead', async () => {
+    const { login, clock } = limited({ limit: 1, onLimit: 'evict-oldest' })
+    const first = await login('ann')
+    clock.now -= 30_000 // as on a node whose clock is behind
+    const second = await login('ann')
+    expect(await Promise.all([first, second].map(userOf))).toEqual([undefined, 'ann'])
+  })
+
   it('counts each user alone, expired sessions not, and a login in one’s own session once', async () => {
     const { login, sessions, clock } = limited(evicting)
     const [ann, bob] = [await login('ann'), await login('bob')]
