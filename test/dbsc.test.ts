@@ -136,6 +136,38 @@ describe('a request of a bound session without its bound cookie', () => {
     expect(await sessions.list('ann')).toEqual([])
   })
 
+  it('ends nothing with a token that rotation has replaced: who has not the key is no second party', async () => {
+    const { device, clock, events } = await start('Express', { lifetime: { rotateEvery: '15m' } })
+    await device.bind()
+    const thief = device.thief()
+    const use = async () => {
+      expect((await device.refresh(device.proof({ jti: await device.challenge() }))).status).toBe(200)
+      expect((await device.me()).status).toBe(200)
+    }
+    for (let n = 0; n < 4; n++) {
+      clock.now += 8 * MINUTE
+      await use()
+    }
+    expect(device.jar.get('__Host-id')).not.toBe(thief.jar.get('__Host-id'))
+    for (const ask of [() => thief.me(), () => thief.ask('POST', '/note')]) {
+      const { status, setCookies } = await ask()
+      expect([status, setCookies]).toEqual([401, []])
+    }
+    for (const proof of [undefined, thief.proof({ jti: await device.challenge() })]) {
+      const { status, setCookies } = await thief.refresh(proof)
+      expect([status, setCookies]).toEqual([503, []])
+    }
+    expect((await thief.register({ jti: 'any' })).status).toBe(400)
+    await use()
+    expect(events.unproven).toHaveLength(2)
+    expect(events.reuse).toBeUndefined()
+    // With the bound cookie two do hold this login.
+    thief.jar.set('__Host-id-bound', device.boundCookie!)
+    expect((await thief.me()).status).toBe(401)
+    expect(events.reuse).toHaveLength(1)
+    expect((await device.me()).status).toBe(401)
+  })
+
   it('does not keep the session alive', async () => {
     const { device, clock, sessions } = await start('Express', {
       lifetime: { idle: '30m', rotateEvery: false },

@@ -20,7 +20,7 @@ import type { Tagger } from './tags.ts'
 
 export interface EndpointParts {
   readonly core: Core
-  /** Of sessions whose bound cookie has expired as well: it is what these requests are there to renew. */
+  /** Of sessions whose bound cookie has expired as well: it is what these requests are there to renew. See `createDoorkeeper`. */
   readonly opener: Opener
   readonly committer: Committer
   readonly settings: DeviceBindingSettings
@@ -101,7 +101,7 @@ export function createEndpoints(parts: EndpointParts): Endpoints {
     if (visit.outage) return answers.tryLater()
     const binding = bindingOf(visit.kept?.record)
     if (binding === undefined || binding.id !== id) return answers.over(id)
-    // A step-up has just retired its token, and a newer one is on its way to the client.
+    // A step-up has just retired its token, and a newer one is on its way to the client; or rotation has replaced it, and the device has that one.
     if (visit.standing !== 'live') return answers.tryLater()
 
     const proof = proofIn(source)
