@@ -127,6 +127,18 @@ describe('a request of a bound session without its bound cookie', () => {
     expect((await device.me()).text).toBe('ann: undefined')
   })
 
+  it('can log in and end the user’s other sessions, the bound one among them', async () => {
+    const { device, clock, sessions } = await start('Express')
+    await device.bind()
+    clock.now += 10 * MINUTE
+    const session = await sessions.open(`__Host-id=${device.jar.get('__Host-id')}`)
+    await session.login('ann')
+    expect(await sessions.revokeOthers(session)).toBe(1)
+    await sessions.commit(session)
+    expect((await sessions.list('ann')).map(({ handle }) => handle)).toEqual([session.handle])
+    expect((await device.me()).status).toBe(401)
+  })
+
   it('can log out, which ends the session', async () => {
     const { device, clock, sessions } = await start('Express')
     await device.bind()
