@@ -9,6 +9,7 @@ export interface Extension {
   /**
    * Why this request may not have the session that its token names. Nothing but a login or a logout gets through then. Asked also of a token that
    * has been replaced, before its reuse ends the session.
+   * @throws InvalidRecordError for a record that it cannot read, with which `onInvalid` deals
    */
   refuse(visit: Visit, record: SessionRecord): HoldfastError | undefined
   /** What an answer that sets or clears the session's cookie must carry besides. */

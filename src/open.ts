@@ -100,7 +100,12 @@ export function createOpener(core: Core): Opener {
     }
     let verdict = admit(visit.generation, kept.record, now, lifetime.grace)
     if (verdict.as === 'live' || (fresh && (verdict.as === 'ahead' || verdict.as === 'reuse'))) {
-      const refusal = core.extension?.refuse(visit, kept.record)
+      let refusal: HoldfastError | undefined
+      try {
+        refusal = core.extension?.refuse(visit, kept.record)
+      } catch (error) {
+        return refuse(visit, error as Error)
+      }
       if (refusal) return keepFrom(visit, kept, refusal)
     }
     if (verdict.as === 'reuse' && fresh) verdict = await meetReuse(visit, kept.record)

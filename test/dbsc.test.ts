@@ -288,7 +288,44 @@ describe('a link on another site', () => {
   })
 })
 
+describe('a registration whose write got no answer', () => {
+  it('is answered all the same where it has been written, or its user would be out in ten seconds', async () => {
+    const store = memoryStore()
+    const { update } = store
+    const { device, clock, events } = await start('Express', { store })
+    const jti = await device.login()
+    store.update = async (...args: Parameters<typeof update>) => {
+      store.update = update
+      await store.update(...args)
+      throw new Error('the connection was reset')
+    }
+    expect((await device.register({ jti })).status).toBe(200)
+    clock.now += 11_000
+    expect((await device.me()).status).toBe(200)
+    expect(device.boundCookie).toBeDefined()
+    expect(events.bound).toHaveLength(1)
+  })
+})
+
 describe('what a session is bound to', () => {
+  it('makes it an invalid session if it cannot be read, which login and logout get through, and never an unbound one', async () => {
+    const store = memoryStore()
+    const { load } = store
+    const { device, sessions } = await start('Express', { store })
+    const invalid: string[] = []
+    sessions.on('invalid', ({ error }) => invalid.push(error.message))
+    await device.bind()
+    store.load = async (...args: Parameters<typeof load>) => {
+      const found = await load.apply(store, args)
+      if (!found || !('text' in found)) return found
+      return { ...found, text: found.text.replace(/"bd":"[^"]+"/, '"bd":"of.another.version"') }
+    }
+    expect((await device.me()).status).toBe(401)
+    expect(invalid).toEqual([expect.stringContaining('holdfast/dbsc')])
+    expect((await device.ask('POST', '/logout')).status).toBe(200)
+    expect(await sessions.list('ann')).toEqual([])
+  })
+
   it('is nothing that the application could write', async () => {
     const { sessions } = await start('Express')
     const first = await sessions.open(undefined)
