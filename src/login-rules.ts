@@ -117,13 +117,13 @@ export function createLoginRules(core: Core): LoginRules {
 
   /** The user's live sessions, in the order of their logins. */
   async function loginsOf(userId: string): Promise<Login[]> {
-    const logins: Login[] = []
+    const logins = new Map<string, Login>() // one that moves from store to store may be listed twice
     for await (const { handle, kept } of sessionsOf(vault, userId)) {
       const { record, lastSeen } = kept
       if (clock() >= expiry(record, lastSeen, lifetime)) continue
-      logins.push({ handle, at: record.authenticatedAt ?? record.createdAt })
+      logins.set(handle, { handle, at: record.authenticatedAt ?? record.createdAt })
     }
-    return logins.sort((a, b) => a.at - b.at || (a.handle < b.handle ? -1 : 1))
+    return [...logins.values()].sort((a, b) => a.at - b.at || (a.handle < b.handle ? -1 : 1))
   }
 
   /** The session is again what it was before the login, and so is the visit: what this request wanted to change goes with it. */

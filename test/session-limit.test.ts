@@ -85,6 +85,21 @@ describe('evict-oldest', () => {
     expect(await sessions.list('ann')).toHaveLength(2)
   })
 
+  it('counts a session once that is listed twice, as one that moves to another store meanwhile can be', async () => {
+    const store = memoryStore()
+    const { list } = store.users
+    const { login } = limited(evicting, { store })
+    const first = await login('ann')
+    Object.assign(store.users, {
+      list: async (...args: Parameters<typeof list>) => {
+        const page = await list.apply(store.users, args)
+        return { ...page, items: [...page.items, ...page.items] }
+      },
+    })
+    const second = await login('ann')
+    expect(await Promise.all([first, second].map(userOf))).toEqual(['ann', 'ann'])
+  })
+
   it('counts a session that passes from one user to another, and trims what is above a lowered limit', async () => {
     const { login, sessions, store, jar } = limited({ limit: 5, onLimit: 'evict-oldest' })
     for (let n = 0; n < 5; n++) await login('bob')
