@@ -4,6 +4,7 @@ import type { Core } from './core.ts'
 import { replaceData, startAnew } from './core.ts'
 import { initialData, readData } from './data.ts'
 import { expiry } from './lifetime.ts'
+import type { Operation } from './operations.ts'
 import { isLogin } from './operations.ts'
 import { tooMany } from './refusals.ts'
 import { routeOf } from './request.ts'
@@ -30,12 +31,17 @@ export interface LoginRules {
 
 /** Whether it is a login after which there is more to do. */
 export function owes({ operations, record, from }: Attempt, { maxSessionsPerUser }: Settings): boolean {
-  const login = operations.find(isLogin)
-  if (!login) return false
-  if (login.revokeOthers) return true
+  const logins = operations.filter(isLogin)
+  if (logins.length === 0) return false
+  if (logins.some(asksToRevoke)) return true
   // A user's login in their own session adds none. But of one that is joined, nobody knows whether it has been counted.
-  const isAdded = login.kind === 'join' || from.kept?.record.user !== record.user
+  const isAdded = logins.some(({ kind }) => kind === 'join') || from.kept?.record.user !== record.user
   return maxSessionsPerUser !== undefined && isAdded
+}
+
+/** One request may log in twice: what the first login asked for holds as well. Another user's are gone by then. */
+function asksToRevoke(operation: Operation): boolean {
+  return isLogin(operation) && operation.revokeOthers === true
 }
 
 /** Between two looks at whether those who came too late have gone. */
@@ -68,7 +74,7 @@ export function createLoginRules(core: Core): LoginRules {
 
   async function conclude(visit: Visit, attempt: Attempt): Promise<void> {
     const user = attempt.record.user!
-    if (attempt.operations.find(isLogin)!.revokeOthers) return revokeOthers(visit, user)
+    if (attempt.operations.some(asksToRevoke)) return revokeOthers(visit, user)
     if (maxSessionsPerUser?.onLimit === 'evict-oldest') return evict(user)
     if (await hasRoom(visit, user)) return
     await takeBack(visit, attempt)
