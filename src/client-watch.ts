@@ -32,11 +32,15 @@ export function createClientWatch(settings: Settings, events: Events): ClientWat
   if (!watchClient) return undefined
   const keys = secrets.map((secret) => deriveKey(secret, name, 'client'))
 
-  /** A signal must not cost a request: what the application's function throws is an event. */
+  /** A signal must not cost a request: what the application's function throws is an event, and so is what it gives that is no text. */
   function addressOf(view: RequestView): string | undefined {
     if (watchClient === true) return view.address
     try {
-      return (watchClient as Exclude<typeof watchClient, boolean>).address(view)
+      const given: unknown = (watchClient as Exclude<typeof watchClient, boolean>).address(view)
+      if (given === undefined || given === null || typeof given === 'string') return given ?? undefined
+      throw new TypeError(
+        `watchClient.address: gave a ${typeof given}; it must give an address as text, or undefined`,
+      )
     } catch (error) {
       events.emit('error', { operation: 'watchClient.address', error })
       return undefined

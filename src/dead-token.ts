@@ -7,7 +7,7 @@ import { rebase } from './rebase.ts'
 import { ended, tooLate } from './refusals.ts'
 import type { Kept } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { loginOf } from './visit.ts'
+import { handleOf, loginOf } from './visit.ts'
 
 /*
  * A login with a token that is dead: clicked twice, or repeated since the answer was lost. It goes on in the session that the same
@@ -23,6 +23,11 @@ export async function goOnAfterDeath(visit: Visit, current: Kept | 'gone', core:
 /** Whether a quiet visit's login belongs to the session that its token was retired by. */
 export function joinsSuccessor(visit: Visit, core: Core): boolean {
   return visit.standing === 'quiet' && visit.kept !== undefined && joins(visit, visit.kept, core)
+}
+
+/** The session that this visit goes on with. None yet, where its login is to begin one beside that of the token. */
+export function ownHandle(visit: Visit, core: Core): string | undefined {
+  return visit.standing === 'quiet' && !joinsSuccessor(visit, core) ? undefined : handleOf(visit)
 }
 
 /** Makes the visit one to a new session, which its login begins. @throws SessionEndedError without a login */

@@ -6,7 +6,11 @@ import type { Visit } from './visit.ts'
 
 /** What an entry point beside the core has a say in: docs/decisions/023-device-binding.md. What it keeps of a session is `record.bound`. */
 export interface Extension {
-  /** Why this request may not have the session that its token names. Nothing but a login or a logout gets through then. */
+  /**
+   * Why this request may not have the session that its token names. Nothing but a login or a logout gets through then. Asked also of a token that
+   * has been replaced, before its reuse ends the session.
+   * @throws InvalidRecordError for a record that it cannot read, with which `onInvalid` deals
+   */
   refuse(visit: Visit, record: SessionRecord): HoldfastError | undefined
   /** What an answer that sets or clears the session's cookie must carry besides. */
   headers(visit: Visit): readonly HeaderChange[]

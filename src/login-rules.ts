@@ -4,6 +4,7 @@ import type { Core } from './core.ts'
 import { replaceData, startAnew } from './core.ts'
 import { initialData, readData } from './data.ts'
 import { expiry } from './lifetime.ts'
+import type { Operation } from './operations.ts'
 import { isLogin } from './operations.ts'
 import { tooMany } from './refusals.ts'
 import { routeOf } from './request.ts'
@@ -30,16 +31,24 @@ export interface LoginRules {
 
 /** Whether it is a login after which there is more to do. */
 export function owes({ operations, record, from }: Attempt, { maxSessionsPerUser }: Settings): boolean {
-  const login = operations.find(isLogin)
-  if (!login) return false
-  if (login.revokeOthers) return true
+  const logins = operations.filter(isLogin)
+  if (logins.length === 0) return false
+  if (logins.some(asksToRevoke)) return true
   // A user's login in their own session adds none. But of one that is joined, nobody knows whether it has been counted.
-  const isAdded = login.kind === 'join' || from.kept?.record.user !== record.user
+  const isAdded = logins.some(({ kind }) => kind === 'join') || from.kept?.record.user !== record.user
   return maxSessionsPerUser !== undefined && isAdded
+}
+
+/** One request may log in twice: what the first login asked for holds as well. Another user's are gone by then. */
+function asksToRevoke(operation: Operation): boolean {
+  return isLogin(operation) && operation.revokeOthers === true
 }
 
 /** Between two looks at whether those who came too late have gone. */
 const LOOK_AGAIN = 25
+
+/** Whose clocks differ by less than this are parallel: they must agree on one order, and either of them may be the newest. */
+const SAME_MOMENT = 1_000
 
 interface Login {
   readonly handle: string
@@ -65,7 +74,7 @@ export function createLoginRules(core: Core): LoginRules {
 
   async function conclude(visit: Visit, attempt: Attempt): Promise<void> {
     const user = attempt.record.user!
-    if (attempt.operations.find(isLogin)!.revokeOthers) return revokeOthers(visit, user)
+    if (attempt.operations.some(asksToRevoke)) return revokeOthers(visit, user)
     if (maxSessionsPerUser?.onLimit === 'evict-oldest') return evict(user)
     if (await hasRoom(visit, user)) return
     await takeBack(visit, attempt)
@@ -79,9 +88,15 @@ export function createLoginRules(core: Core): LoginRules {
     if (count > 0) events.emit('revoked', { count, userId })
   }
 
-  /** Parallel logins may well all do this: they agree on who is too many, and a session ends once. */
+  /**
+   * Parallel logins may well all do this: they agree on who is too many, and a session ends once. What is still to come by this clock was
+   * written by one that is ahead of it, and before this look: so it is no newer than the login that looks, which would be ended by it.
+   */
   async function evict(userId: string): Promise<void> {
-    const oldest = (await loginsOf(userId)).slice(0, -maxSessionsPerUser!.limit)
+    const logins = await loginsOf(userId)
+    const moment = clock() + SAME_MOMENT
+    const [ahead, others] = [logins.filter(({ at }) => at > moment), logins.filter(({ at }) => at <= moment)]
+    const oldest = [...ahead, ...others].slice(0, -maxSessionsPerUser!.limit)
     await Promise.all(
       oldest.map(async ({ handle }) => {
         if (await vault.destroy(handle, clock() + QUIET_TIME))
@@ -108,13 +123,13 @@ export function createLoginRules(core: Core): LoginRules {
 
   /** The user's live sessions, in the order of their logins. */
   async function loginsOf(userId: string): Promise<Login[]> {
-    const logins: Login[] = []
+    const logins = new Map<string, Login>() // one that moves from store to store may be listed twice
     for await (const { handle, kept } of sessionsOf(vault, userId)) {
       const { record, lastSeen } = kept
       if (clock() >= expiry(record, lastSeen, lifetime)) continue
-      logins.push({ handle, at: record.authenticatedAt ?? record.createdAt })
+      logins.set(handle, { handle, at: record.authenticatedAt ?? record.createdAt })
     }
-    return logins.sort((a, b) => a.at - b.at || (a.handle < b.handle ? -1 : 1))
+    return [...logins.values()].sort((a, b) => a.at - b.at || (a.handle < b.handle ? -1 : 1))
   }
 
   /** The session is again what it was before the login, and so is the visit: what this request wanted to change goes with it. */

@@ -55,7 +55,7 @@ export interface Management {
   list(userId: string): Promise<SessionInfo[]>
   all(page?: { cursor?: string; limit?: number }): Promise<SessionPage>
   revoke(target: RevokeTarget): Promise<number>
-  revokeOthers(userId: string | undefined, handle: string): Promise<number>
+  revokeOthers(userId: string | undefined, handle: string | undefined): Promise<number>
   revokeAll(): Promise<number>
   exportUser(userId: string): Promise<UserExport>
   stats(): Promise<SessionStats>
@@ -179,7 +179,7 @@ export function createManagement(core: Core): Management {
     return count
   }
 
-  async function revokeOthers(userId: string | undefined, handle: string): Promise<number> {
+  async function revokeOthers(userId: string | undefined, handle: string | undefined): Promise<number> {
     if (userId === undefined) return 0
     const count = await vault.destroyAll('users', userId, clock() + QUIET_TIME, { except: handle })
     return announced(count, { userId })

@@ -99,11 +99,16 @@ export function createOpener(core: Core): Opener {
       return beginNew(visit, 'ended')
     }
     let verdict = admit(visit.generation, kept.record, now, lifetime.grace)
-    if (verdict.as === 'reuse' && fresh) verdict = await meetReuse(visit, kept.record)
-    if (verdict.as === 'live' || (verdict.as === 'ahead' && fresh)) {
-      const refusal = core.extension?.refuse(visit, kept.record)
+    if (verdict.as === 'live' || (fresh && (verdict.as === 'ahead' || verdict.as === 'reuse'))) {
+      let refusal: HoldfastError | undefined
+      try {
+        refusal = core.extension?.refuse(visit, kept.record)
+      } catch (error) {
+        return refuse(visit, error as Error)
+      }
       if (refusal) return keepFrom(visit, kept, refusal)
     }
+    if (verdict.as === 'reuse' && fresh) verdict = await meetReuse(visit, kept.record)
     switch (verdict.as) {
       case 'live': {
         const entering = enter(visit, kept)

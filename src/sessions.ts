@@ -4,6 +4,7 @@ import { createAnswerer } from './answer.ts'
 import { createClientWatch } from './client-watch.ts'
 import { createCommitter } from './commit.ts'
 import type { Core } from './core.ts'
+import { ownHandle } from './dead-token.ts'
 import { checkDeployment } from './deployment-check.ts'
 import { OptionsError } from './errors.ts'
 import type { Listener, SessionEvents } from './events.ts'
@@ -32,7 +33,7 @@ import { tokenSigner } from './token.ts'
 import type { UserExport } from './user-sessions.ts'
 import { createVault } from './vault.ts'
 import type { Visit } from './visit.ts'
-import { handleOf, inTurn } from './visit.ts'
+import { inTurn } from './visit.ts'
 import { createWork } from './work.ts'
 
 /** The sessions of one application: what `createSessions` makes and adapters are given. */
@@ -250,7 +251,10 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     revoke: (target) => work.run(() => management.revoke(target)),
     async revokeOthers(session) {
       const visit = loadedVisitOf(session)
-      return work.run(() => management.revokeOthers(visit.record.user, handleOf(visit)))
+      // In turn, so that a login which nobody has awaited counts.
+      return work.run(() =>
+        inTurn(visit, () => management.revokeOthers(visit.record.user, ownHandle(visit, core))),
+      )
     },
     revokeAll: () => work.run(management.revokeAll),
     exportUser: (userId) => work.run(() => management.exportUser(userId)),

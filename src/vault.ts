@@ -64,7 +64,7 @@ export interface Vault {
     index: 'users' | 'externalIds',
     value: string,
     until: number,
-    options?: { except?: string },
+    options?: { except?: string | undefined },
   ): Promise<number>
   scan(cursor: string | undefined, limit: number): Promise<KeptPage>
   /** Present where the server does not expire by itself. How many it removed. */

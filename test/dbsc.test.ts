@@ -127,6 +127,18 @@ describe('a request of a bound session without its bound cookie', () => {
     expect((await device.me()).text).toBe('ann: undefined')
   })
 
+  it('can log in and end the user’s other sessions, the bound one among them', async () => {
+    const { device, clock, sessions } = await start('Express')
+    await device.bind()
+    clock.now += 10 * MINUTE
+    const session = await sessions.open(`__Host-id=${device.jar.get('__Host-id')}`)
+    await session.login('ann')
+    expect(await sessions.revokeOthers(session)).toBe(1)
+    await sessions.commit(session)
+    expect((await sessions.list('ann')).map(({ handle }) => handle)).toEqual([session.handle])
+    expect((await device.me()).status).toBe(401)
+  })
+
   it('can log out, which ends the session', async () => {
     const { device, clock, sessions } = await start('Express')
     await device.bind()
@@ -134,6 +146,38 @@ describe('a request of a bound session without its bound cookie', () => {
     expect((await device.ask('POST', '/logout')).status).toBe(200)
     expect(device.jar.size).toBe(0)
     expect(await sessions.list('ann')).toEqual([])
+  })
+
+  it('ends nothing with a token that rotation has replaced: who has not the key is no second party', async () => {
+    const { device, clock, events } = await start('Express', { lifetime: { rotateEvery: '15m' } })
+    await device.bind()
+    const thief = device.thief()
+    const use = async () => {
+      expect((await device.refresh(device.proof({ jti: await device.challenge() }))).status).toBe(200)
+      expect((await device.me()).status).toBe(200)
+    }
+    for (let n = 0; n < 4; n++) {
+      clock.now += 8 * MINUTE
+      await use()
+    }
+    expect(device.jar.get('__Host-id')).not.toBe(thief.jar.get('__Host-id'))
+    for (const ask of [() => thief.me(), () => thief.ask('POST', '/note')]) {
+      const { status, setCookies } = await ask()
+      expect([status, setCookies]).toEqual([401, []])
+    }
+    for (const proof of [undefined, thief.proof({ jti: await device.challenge() })]) {
+      const { status, setCookies } = await thief.refresh(proof)
+      expect([status, setCookies]).toEqual([503, []])
+    }
+    expect((await thief.register({ jti: 'any' })).status).toBe(400)
+    await use()
+    expect(events.unproven).toHaveLength(2)
+    expect(events.reuse).toBeUndefined()
+    // With the bound cookie two do hold this login.
+    thief.jar.set('__Host-id-bound', device.boundCookie!)
+    expect((await thief.me()).status).toBe(401)
+    expect(events.reuse).toHaveLength(1)
+    expect((await device.me()).status).toBe(401)
   })
 
   it('does not keep the session alive', async () => {
@@ -244,7 +288,44 @@ describe('a link on another site', () => {
   })
 })
 
+describe('a registration whose write got no answer', () => {
+  it('is answered all the same where it has been written, or its user would be out in ten seconds', async () => {
+    const store = memoryStore()
+    const { update } = store
+    const { device, clock, events } = await start('Express', { store })
+    const jti = await device.login()
+    store.update = async (...args: Parameters<typeof update>) => {
+      store.update = update
+      await store.update(...args)
+      throw new Error('the connection was reset')
+    }
+    expect((await device.register({ jti })).status).toBe(200)
+    clock.now += 11_000
+    expect((await device.me()).status).toBe(200)
+    expect(device.boundCookie).toBeDefined()
+    expect(events.bound).toHaveLength(1)
+  })
+})
+
 describe('what a session is bound to', () => {
+  it('makes it an invalid session if it cannot be read, which login and logout get through, and never an unbound one', async () => {
+    const store = memoryStore()
+    const { load } = store
+    const { device, sessions } = await start('Express', { store })
+    const invalid: string[] = []
+    sessions.on('invalid', ({ error }) => invalid.push(error.message))
+    await device.bind()
+    store.load = async (...args: Parameters<typeof load>) => {
+      const found = await load.apply(store, args)
+      if (!found || !('text' in found)) return found
+      return { ...found, text: found.text.replace(/"bd":"[^"]+"/, '"bd":"of.another.version"') }
+    }
+    expect((await device.me()).status).toBe(401)
+    expect(invalid).toEqual([expect.stringContaining('holdfast/dbsc')])
+    expect((await device.ask('POST', '/logout')).status).toBe(200)
+    expect(await sessions.list('ann')).toEqual([])
+  })
+
   it('is nothing that the application could write', async () => {
     const { sessions } = await start('Express')
     const first = await sessions.open(undefined)

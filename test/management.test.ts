@@ -70,6 +70,28 @@ describe('the sessions of a user', () => {
     ])
   })
 
+  it('end but for the one that a login in the same request begins, awaited or not, with a token that a step-up has retired too', async () => {
+    const { sessions, who } = await withDevices(3)
+    const fresh = browser(sessions)
+    await fresh.visit((session) => {
+      void session.login('ann')
+      return sessions.revokeOthers(session)
+    })
+    expect(await who()).toEqual([undefined, undefined, undefined])
+    expect(await sessions.list('ann')).toHaveLength(1)
+    const other = browser(sessions)
+    await other.visit((session) => void (session.data.n = 1))
+    const before = browser(sessions, other.cookie)
+    await other.visit((session) => session.login('ann'))
+    await other.visit((session) => session.elevate('2fa'))
+    await before.visit(async (session) => {
+      await session.login('ann')
+      expect(await sessions.revokeOthers(session)).toBe(2)
+    })
+    expect(await before.visit(({ userId }) => userId)).toBe('ann')
+    expect(await sessions.list('ann')).toHaveLength(1)
+  })
+
   it('end by age, and altogether', async () => {
     const { sessions, clock, who } = await withDevices(3)
     expect(await sessions.revoke({ olderThan: new Date(clock.now - 1_500) })).toBe(1)

@@ -119,6 +119,23 @@ describe('a login with revokeOthers', () => {
     expect(await usersOf([other, mine])).toEqual([undefined, 'ann'])
   })
 
+  it('ends the others when the same request has logged in before, or does again', async () => {
+    const { sessions } = manager<Data>()
+    const orders = [
+      [{}, { revokeOthers: true }],
+      [{ revokeOthers: true }, {}],
+    ]
+    for (const [first, second] of orders) {
+      const [other, mine] = [browser(sessions), browser(sessions)]
+      await other.visit((session) => session.login('ann'))
+      await mine.visit(async (session) => {
+        await session.login('ann', first)
+        await session.login('ann', second)
+      })
+      expect(await usersOf([other, mine])).toEqual([undefined, 'ann'])
+    }
+  })
+
   it('makes room where the number of sessions is limited', async () => {
     const { sessions } = manager<Data>({ maxSessionsPerUser: { limit: 1, onLimit: 'reject' } })
     const [other, mine] = [browser(sessions), browser(sessions)]

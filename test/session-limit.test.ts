@@ -64,6 +64,14 @@ describe('evict-oldest', () => {
     expect(await Promise.all([first, second].map(userOf))).toEqual([undefined, 'ann'])
   })
 
+  it('never ends the login that is newest, be the clock of an earlier one half a minute ahead', async () => {
+    const { login, clock } = limited({ limit: 1, onLimit: 'evict-oldest' })
+    const first = await login('ann')
+    clock.now -= 30_000 // as on a node whose clock is behind
+    const second = await login('ann')
+    expect(await Promise.all([first, second].map(userOf))).toEqual([undefined, 'ann'])
+  })
+
   it('counts each user alone, expired sessions not, and a login in one’s own session once', async () => {
     const { login, sessions, clock } = limited(evicting)
     const [ann, bob] = [await login('ann'), await login('bob')]
@@ -75,6 +83,21 @@ describe('evict-oldest', () => {
     await login('ann')
     await login('ann')
     expect(await sessions.list('ann')).toHaveLength(2)
+  })
+
+  it('counts a session once that is listed twice, as one that moves to another store meanwhile can be', async () => {
+    const store = memoryStore()
+    const { list } = store.users
+    const { login } = limited(evicting, { store })
+    const first = await login('ann')
+    Object.assign(store.users, {
+      list: async (...args: Parameters<typeof list>) => {
+        const page = await list.apply(store.users, args)
+        return { ...page, items: [...page.items, ...page.items] }
+      },
+    })
+    const second = await login('ann')
+    expect(await Promise.all([first, second].map(userOf))).toEqual(['ann', 'ann'])
   })
 
   it('counts a session that passes from one user to another, and trims what is above a lowered limit', async () => {

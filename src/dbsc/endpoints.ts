@@ -1,6 +1,7 @@
 import { QUIET_TIME } from '../admission.ts'
 import type { Committer } from '../commit.ts'
 import type { Core } from '../core.ts'
+import { StoreUnavailableError } from '../errors.ts'
 import type { Opener } from '../open.ts'
 import type { SessionRecord } from '../record.ts'
 import type { HttpRequest } from '../request.ts'
@@ -20,7 +21,7 @@ import type { Tagger } from './tags.ts'
 
 export interface EndpointParts {
   readonly core: Core
-  /** Of sessions whose bound cookie has expired as well: it is what these requests are there to renew. */
+  /** Of sessions whose bound cookie has expired as well: it is what these requests are there to renew. See `createDoorkeeper`. */
   readonly opener: Opener
   readonly committer: Committer
   readonly settings: DeviceBindingSettings
@@ -47,7 +48,8 @@ export function createEndpoints(parts: EndpointParts): Endpoints {
     let visit: Visit | undefined
     try {
       const { key, challenge } = readRegistration(proofIn(source) ?? none())
-      visit = await opener.open(source)
+      const opened = await opener.open(source)
+      visit = opened
       if (visit.outage) return answers.tryLater()
       const now = clock()
       const { userSince } = checkRegistration(visit, challenge, now)
@@ -55,7 +57,8 @@ export function createEndpoints(parts: EndpointParts): Endpoints {
 
       const binding = newBinding(key, now)
       const text = formatBinding(binding)
-      await change(visit, (record) => (isFree(record, userSince) ? text : record.bound))
+      const bind = (record: SessionRecord) => (isFree(record, userSince) ? text : record.bound)
+      await change(opened, bind).catch((error) => makeSure(opened, error))
       if (visit.record.bound !== text) throw new ProofError('another registration came first')
       events.emit('bound', { handle: handleOf(visit), userId: visit.record.user })
       return answers.registered(
@@ -101,7 +104,7 @@ export function createEndpoints(parts: EndpointParts): Endpoints {
     if (visit.outage) return answers.tryLater()
     const binding = bindingOf(visit.kept?.record)
     if (binding === undefined || binding.id !== id) return answers.over(id)
-    // A step-up has just retired its token, and a newer one is on its way to the client.
+    // A step-up has just retired its token, and a newer one is on its way to the client; or rotation has replaced it, and the device has that one.
     if (visit.standing !== 'live') return answers.tryLater()
 
     const proof = proofIn(source)
@@ -157,6 +160,12 @@ export function createEndpoints(parts: EndpointParts): Endpoints {
   /** By the record's compare-and-set: `make` runs again on what others have committed meanwhile, and what it gave last is what counts. */
   async function change(visit: Visit, make: (record: SessionRecord) => string | undefined): Promise<void> {
     addOperation(visit, { kind: 'bind', change: make }, clock(), lifetime)
+    await committer.commit(visit)
+  }
+
+  /** Whether the write that got no answer was done: a session that is bound, to a browser that is told it is not, would be nobody's from then on. */
+  async function makeSure(visit: Visit, error: unknown): Promise<void> {
+    if (!(error instanceof StoreUnavailableError && error.maybeApplied)) throw error
     await committer.commit(visit)
   }
 

@@ -1,9 +1,11 @@
+import { admit } from '../admission.ts'
 import type { HeaderChange } from '../answer.ts'
 import { AuthenticationRequiredError } from '../errors.ts'
 import type { SessionEvents } from '../events.ts'
 import type { Extension } from '../extension.ts'
 import type { SessionRecord } from '../record.ts'
 import { routeOf, viewOf } from '../request.ts'
+import type { Settings } from '../settings.ts'
 import type { Visit } from '../visit.ts'
 import { handleOf } from '../visit.ts'
 import { CHALLENGE_LIFE, makeChallenge } from './challenge.ts'
@@ -60,6 +62,23 @@ export function createEnforcement({ core, settings, cookies, registerTag }: Endp
       if (visit.cookie === 'clear') return [['Set-Cookie', cookies.clear(), 'append']]
       return isJustLoggedIn(visit) ? [offer(visit)] : []
     },
+  }
+}
+
+/**
+ * What the endpoints ask of a token: they are there for whoever has no bound cookie, but of a token that rotation has replaced its device has
+ * the successor. Whoever else brings it gets nothing, and ends nothing.
+ */
+export function createDoorkeeper({ clock, lifetime }: Settings): Extension {
+  return {
+    refuse(visit, record) {
+      const isReplaced = admit(visit.generation, record, clock(), lifetime.grace).as === 'reuse'
+      if (!isReplaced || record.bound === undefined) return undefined
+      return new AuthenticationRequiredError(
+        `session ${handleOf(visit)} is bound to a device, which has a newer token`,
+      )
+    },
+    headers: () => [],
   }
 }
 

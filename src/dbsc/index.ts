@@ -10,7 +10,7 @@ import * as answers from './answers.ts'
 import { createBoundCookies } from './bound-cookie.ts'
 import type { EndpointParts } from './endpoints.ts'
 import { createEndpoints } from './endpoints.ts'
-import { createEnforcement } from './enforcement.ts'
+import { createDoorkeeper, createEnforcement } from './enforcement.ts'
 import { answerLink } from './links.ts'
 import { createNodeHandler } from './node.ts'
 import type { DeviceBindingOptions } from './settings.ts'
@@ -79,7 +79,7 @@ export function deviceBinding<Data extends object>(
   const registerTag = createTagger(secrets, name, 'dbsc register')
   const refreshTag = createTagger(secrets, name, 'dbsc refresh')
   const cookies = createBoundCookies(settings, createTagger(secrets, name, 'dbsc cookie'))
-  const opener = createOpener({ ...core, extension: undefined })
+  const opener = createOpener({ ...core, extension: createDoorkeeper(core.settings) })
   const inside: EndpointParts = { core, opener, committer, settings, cookies, registerTag, refreshTag }
   const endpoints = createEndpoints(inside)
   const enforcement = createEnforcement(inside)
