@@ -31,7 +31,10 @@ export function settleLost(visit: Visit, found: Kept, core: Core): void {
   visit.lost = []
   const { rev, record, operations } = landed
   const before = visit.standing === 'live' ? visit.kept!.record.generation : 0
-  settle(visit, landed, { ...found, rev }, core)
+  // A login or step-up of others has followed: its user, its level and its token are none of this request's, which has what it had.
+  const isOver = isRetired(visit.generation, found.record)
+  if (isOver) visit.resend = false
+  settle(visit, landed, isOver ? { ...found, rev, record } : { ...found, rev }, core)
   if (visit.standing === 'new' || (operations.some(makesToken) && record.generation > before)) {
     visit.standing = 'live'
     visit.generation = record.generation

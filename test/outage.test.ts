@@ -328,6 +328,29 @@ describe('a write whose answer was lost', () => {
     expect((await sessions.open(cookie)).data.list).toEqual(['lost', 'of another', 'next'])
   })
 
+  it('and was done before somebody logged in, gets nothing of that login: neither its token nor its user', async () => {
+    let now = 1_800_000_000_000
+    start({ ...late, clock: () => now })
+    const cookie = await visitor()
+    const rotating = await sessions.open(cookie)
+    await rotating.rotate()
+    await sessions.commit(rotating) // an answer that never arrives, so that the next one is to give the token again
+    now += 5 * 60_000
+    const writing = await sessions.open(cookie)
+    const login = await sessions.open(cookie)
+    writing.data.visits = 2
+    store.freeze('after', ['update'])
+    await expect(writing.commit()).rejects.toMatchObject({ maybeApplied: true })
+    store.thaw()
+    await sleep(1)
+    await login.login('ann')
+    expect(await sessions.commit(login)).toHaveProperty('cookie')
+    await writing.commit()
+    expect(writing.userId).toBeUndefined()
+    expect(await sessions.commit(writing)).not.toHaveProperty('cookie')
+    expect((await sessions.list('ann'))[0]).toMatchObject({ userId: 'ann' })
+  })
+
   it('and created the session is found, not made twice', async () => {
     start(late)
     const session = await sessions.open(undefined)
