@@ -3,6 +3,7 @@ import { QUIET_TIME } from './admission.ts'
 import type { Core } from './core.ts'
 import { replaceData, startAnew } from './core.ts'
 import { initialData, readData } from './data.ts'
+import { StoreUnavailableError } from './errors.ts'
 import { expiry } from './lifetime.ts'
 import { isLogin } from './operations.ts'
 import { tooMany } from './refusals.ts'
@@ -64,6 +65,17 @@ export function createLoginRules(core: Core): LoginRules {
   }
 
   async function conclude(visit: Visit, attempt: Attempt): Promise<void> {
+    try {
+      await concludeWritten(visit, attempt)
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error
+      // Whatever has failed here, the login and what was changed with it are written.
+      const { message, cause, retryable } = error
+      throw new StoreUnavailableError(message, { cause, maybeApplied: true, retryable })
+    }
+  }
+
+  async function concludeWritten(visit: Visit, attempt: Attempt): Promise<void> {
     const user = attempt.record.user!
     if (attempt.operations.find(isLogin)!.revokeOthers) return revokeOthers(visit, user)
     if (maxSessionsPerUser?.onLimit === 'evict-oldest') return evict(user)
