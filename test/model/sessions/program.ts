@@ -1,8 +1,11 @@
 import fc from 'fast-check'
+import type { SessionLimit } from 'holdfast'
 
 /** What happens in one run: plain data, so that fast-check can shrink it and print it. */
 export interface Program {
   readonly policy: 'designed' | 'short'
+  /** Whether a user may have only so many sessions, and what a login does that is one too many; on stores that can count them. */
+  readonly limit: 'none' | SessionLimit['onLimit']
   readonly steps: readonly Step[]
 }
 
@@ -41,7 +44,7 @@ export type Deed =
   | { readonly kind: 'write'; readonly commits: number; readonly fails: boolean }
   | { readonly kind: 'update'; readonly tries: number }
   | { readonly kind: 'flash' }
-  | { readonly kind: 'login'; readonly asOther: boolean }
+  | { readonly kind: 'login'; readonly asOther: boolean; readonly revokesOthers: boolean }
 
 /** Whether it may make a session, or change one's data. */
 export function mayWrite(deed: Deed): boolean {
@@ -121,6 +124,7 @@ const deed = oneOf<Deed>([
     fc.record({
       kind: fc.constant('login' as const),
       asOther: fc.constantFrom(...Array(7).fill(false), true),
+      revokesOthers: fc.constantFrom(...Array(7).fill(false), true),
     }),
   ],
   [5, fc.constant({ kind: 'rotate' })],
@@ -154,5 +158,6 @@ const step = oneOf<Step>([
 
 export const program: fc.Arbitrary<Program> = fc.record({
   policy: fc.constantFrom('designed', 'designed', 'short'),
+  limit: fc.constantFrom('none', 'none', 'evict-oldest', 'reject'),
   steps: fc.array(step, { minLength: 1, maxLength: 40, size: 'max' }),
 })
