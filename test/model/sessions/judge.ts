@@ -45,11 +45,12 @@ class Judge {
     this.#findTakenBack()
   }
 
-  /** What a refused login had made and taken back: no handler ever heard of it. */
+  /** What a login that failed had made and taken back: no handler ever heard of it. */
   #findTakenBack(): void {
     const named = new Set(this.#requests.flatMap(({ handles, saved }) => [...handles, saved?.session]))
     const unnamed = [...this.#history.created].filter(([session]) => !named.has(session))
-    for (const login of this.#requests.filter(isRefused)) {
+    for (const login of this.#requests) {
+      if (login.deed.kind !== 'login' || login.failures.length === 0) continue
       const made = unnamed.filter(([, at]) => at >= login.actedAt && at <= login.overAt)
       this.#takenBack.set(
         login,
@@ -139,11 +140,32 @@ class Judge {
     for (const item of [...view.list, ...view.flashes]) {
       const writer = this.#writers.get(item)!
       if (writer.browser !== request.browser) throw new Violation(`saw ${item} of another browser`, request)
-      if (isDenied(writer)) throw new Violation(`saw ${item}, which was refused`, request)
+      if (isDenied(writer) && !this.#mayHaveJoined(writer))
+        throw new Violation(`saw ${item}, which was refused`, request)
       const owner = ownerOf(writer)
       if (owner !== undefined && owner !== view.user)
         throw new Violation(`${view.user ?? 'nobody known'} saw ${item} of ${owner}`, request)
     }
+  }
+
+  #leftAllAsItWas(login: Request): boolean {
+    return isRefused(login) && !this.#mayHaveJoined(login)
+  }
+
+  /** Of two clicks, one joined the other's login, and one was refused or both were: the login stands, with what both have written. */
+  #mayHaveJoined(login: Request): boolean {
+    return (
+      isRefused(login) &&
+      this.#requests.some(
+        (other) =>
+          other !== login &&
+          other.deed.kind === 'login' &&
+          other.user === login.user &&
+          other.token !== undefined &&
+          other.token.session === login.token?.session &&
+          other.actedAt <= login.overAt,
+      )
+    )
   }
 
   /** Whose token is right is let in, as who he is. */
@@ -368,13 +390,12 @@ class Judge {
   }
 
   /** Whether there may have been no room for this login. */
-  #mayBeFull({ user, headersAt, overAt, saved, handles, token }: Request): boolean {
+  #mayBeFull({ user, headersAt, overAt, view, handles }: Request): boolean {
     const { limit } = this.#history
     if (limit?.onLimit !== 'reject') return false
-    const own = saved?.session ?? token?.session
     const others = [...this.#sessionsOf(user)].filter(
       ([session, logins]) =>
-        session !== own &&
+        session !== view?.session &&
         !handles.includes(session) &&
         logins.some(({ actedAt }) => actedAt <= overAt) &&
         this.#endOf(session) >= headersAt,
@@ -448,7 +469,7 @@ class Judge {
   #mayBeOf(session: string, user: string, at: number): boolean {
     const logins = this.#loginsTo(session)
     return logins.some((login) => {
-      if (login.user !== user || (isRefused(login) && login.overAt < at)) return false
+      if (login.user !== user || (this.#leftAllAsItWas(login) && login.overAt < at)) return false
       return !logins.some(
         (later) =>
           later.user !== user && later.saved && later.saved.at < at && later.headersAt > effectEnd(login),
@@ -463,7 +484,10 @@ class Judge {
     return (
       isKnown &&
       logins.every(
-        (login) => login.user === user || login.actedAt > until || (isRefused(login) && login.overAt < from),
+        (login) =>
+          login.user === user ||
+          login.actedAt > until ||
+          (this.#leftAllAsItWas(login) && login.overAt < from),
       )
     )
   }
@@ -599,7 +623,8 @@ class Judge {
     // A login that is refused leaves the old token as it was.
     const since = request.headersAt - this.#staleness(request)
     return this.#retirements(token).some(
-      (other) => other !== request && other.actedAt <= at && !(isRefused(other) && other.overAt < since),
+      (other) =>
+        other !== request && other.actedAt <= at && !(this.#leftAllAsItWas(other) && other.overAt < since),
     )
   }
 

@@ -162,6 +162,9 @@ class Game {
       case 'sweep':
         this.#run(this.#sweep(step.process, step.dice))
         break
+      case 'rush':
+        this.#run(this.#rush(step))
+        break
       default:
         this.#run(this.#administer(step))
     }
@@ -214,6 +217,28 @@ class Game {
     if (process.life.isOver) return Promise.resolve()
     const here = { timeline: this.#timeline, random: new Random(dice) }
     return Promise.race([process.life.over, inVirtualTime(here, () => work(process))])
+  }
+
+  async #rush({ process, clicks, dice }: Step & { kind: 'rush' }): Promise<void> {
+    await this.#administer({ kind: 'revokeUser', browser: 0, process, dice })
+    this.#jars.fill(undefined)
+    for (const [deed, times] of [
+      [WRITE, 1],
+      [LOGIN, clicks],
+    ] as const) {
+      const sent = this.#jars.flatMap((jar, browser) =>
+        Array.from({ length: times }, (_, click) =>
+          this.#serve(
+            this.#prepare(browser, deed),
+            jar,
+            (browser + click) % PROCESSES,
+            CALM_WAY,
+            dice + 3 * click + browser,
+          ),
+        ),
+      )
+      await Promise.all(sent)
+    }
   }
 
   #sweep(number: number, dice: number): Promise<void> {

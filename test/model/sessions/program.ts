@@ -14,6 +14,8 @@ export type Step = { readonly pause: number } & (
   /** A process is killed, with all that it was doing, and another takes its place. */
   | { readonly kind: 'kill'; readonly process: number; readonly downFor: number }
   | { readonly kind: 'weather'; readonly weather: Weather }
+  /** Ann's sessions are ended, and all browsers begin anew and log in at the same moment: once, or by a double click that meets two processes. */
+  | { readonly kind: 'rush'; readonly process: number; readonly clicks: number; readonly dice: number }
   | { readonly kind: 'sweep'; readonly process: number; readonly dice: number }
   | AdminStep
 )
@@ -153,6 +155,7 @@ const step = oneOf<Step>([
   [6, fc.record({ kind: fc.constant('weather' as const), pause, weather })],
   [4, fc.record({ kind: fc.constant('kill' as const), pause, process, downFor: between(1, 3 * SECOND) })],
   [2, fc.record({ kind: fc.constant('sweep' as const), pause, process, dice })],
+  [2, fc.record({ kind: fc.constant('rush' as const), pause, process, clicks: between(1, 2), dice })],
   [6, admin],
 ])
 
