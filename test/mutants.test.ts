@@ -86,7 +86,7 @@ const mutants: Record<string, Mutant> = {
     file: 'end.ts',
     is: 'const isEnded = await vault.destroy(handle, now + QUIET_TIME)',
     becomes: 'const isEnded = true',
-    breaks: /came back|let in/,
+    breaks: /came back|let in|had been ended/,
   },
   'a cookie that is due before its token is saved': {
     file: 'commit.ts',
