@@ -3,6 +3,7 @@ import { QUIET_TIME } from './admission.ts'
 import type { Core } from './core.ts'
 import { replaceData, startAnew } from './core.ts'
 import { initialData, readData } from './data.ts'
+import { StoreUnavailableError } from './errors.ts'
 import { expiry } from './lifetime.ts'
 import type { Operation } from './operations.ts'
 import { isLogin } from './operations.ts'
@@ -73,6 +74,17 @@ export function createLoginRules(core: Core): LoginRules {
   }
 
   async function conclude(visit: Visit, attempt: Attempt): Promise<void> {
+    try {
+      await concludeWritten(visit, attempt)
+    } catch (error) {
+      if (!(error instanceof StoreUnavailableError)) throw error
+      // Whatever has failed here, the login and what was changed with it are written.
+      const { message, cause, retryable } = error
+      throw new StoreUnavailableError(message, { cause, maybeApplied: true, retryable })
+    }
+  }
+
+  async function concludeWritten(visit: Visit, attempt: Attempt): Promise<void> {
     const user = attempt.record.user!
     if (attempt.operations.some(asksToRevoke)) return revokeOthers(visit, user)
     if (maxSessionsPerUser?.onLimit === 'evict-oldest') return evict(user)
@@ -150,24 +162,15 @@ export function createLoginRules(core: Core): LoginRules {
     adopt(visit, restored, clock(), lifetime)
   }
 
-  /** Undefined if the session has ended meanwhile, or is another login's. */
+  /** Undefined if the session has ended meanwhile, or another click has joined this login: it may have been answered, so it stands. */
   async function restore(visit: Visit, attempt: Attempt, before: Kept): Promise<Kept | undefined> {
-    let current = visit.kept!
-    for (;;) {
-      // Another click of this login may have joined it and written something, which a visitor keeps.
-      const keepsData = current.rev !== attempt.rev && before.record.user === undefined
-      const data = keepsData ? current.data : before.data
-      const { lastSeen } = current
-      const next: Kept = { rev: nextRev(current.rev), record: before.record, data, lastSeen }
-      const expires = expiry(next.record, lastSeen, lifetime)
-      if ((await vault.update(handleOf(visit), next, expires, current.rev, DURABLE)) === 'ok') return next
-      const found = await vault.load(handleOf(visit), { fresh: true })
-      if (found === undefined || found === 'destroyed') return undefined
-      if (follows(found.rev, next.rev)) return found
-      const { user, userSince } = found.record
-      if (user !== attempt.record.user || userSince !== attempt.record.userSince) return undefined
-      current = found
-    }
+    const { lastSeen } = visit.kept!
+    const next: Kept = { ...before, rev: nextRev(attempt.rev), lastSeen }
+    const expires = expiry(next.record, lastSeen, lifetime)
+    if ((await vault.update(handleOf(visit), next, expires, attempt.rev, DURABLE)) === 'ok') return next
+    const found = await vault.load(handleOf(visit), { fresh: true })
+    if (found === undefined || found === 'destroyed') return undefined
+    return follows(found.rev, next.rev) ? found : undefined
   }
 
   async function leave(visit: Visit): Promise<void> {

@@ -86,7 +86,7 @@ const mutants: Record<string, Mutant> = {
     file: 'end.ts',
     is: 'const isEnded = await vault.destroy(handle, now + QUIET_TIME)',
     becomes: 'const isEnded = true',
-    breaks: /came back|let in/,
+    breaks: /came back|let in|had been ended/,
   },
   'a cookie that is due before its token is saved': {
     file: 'commit.ts',
@@ -162,6 +162,42 @@ const mutants: Record<string, Mutant> = {
     is: "if (standing === 'new') return record.user !== undefined || record.flashes.length > 0",
     becomes: "if (standing === 'new') return true",
     breaks: /who wrote nothing|for nobody/,
+  },
+  'a limit of sessions that lets in one more': {
+    file: 'login-rules.ts',
+    is: '.slice(0, -maxSessionsPerUser!.limit)',
+    becomes: '.slice(0, -maxSessionsPerUser!.limit - 1)',
+    breaks: /has 3 sessions, and may have 2/,
+  },
+  'a limit that ends the newest': {
+    file: 'login-rules.ts',
+    is: 'a.at - b.at',
+    becomes: 'b.at - a.at',
+    breaks: /nobody had ended it|without a reason|was not listed/,
+  },
+  'a limit that is not looked at again after the write': {
+    file: 'login-rules.ts',
+    is: 'if (await hasRoom(visit, user)) return',
+    becomes: 'return',
+    breaks: /has 3 sessions, and may have 2/,
+  },
+  'a refused login that is not taken back': {
+    file: 'login-rules.ts',
+    is: 'await takeBack(visit, attempt)\n',
+    becomes: '',
+    breaks: /was listed as|nobody had ended it/,
+  },
+  'a limit that counts one too many': {
+    file: 'login-rules.ts',
+    is: 'others.length >= maxSessionsPerUser.limit',
+    becomes: 'others.length >= maxSessionsPerUser.limit - 1',
+    breaks: /SessionLimitError without a reason/,
+  },
+  'a login that leaves the others alive which it was asked to end': {
+    file: 'login-rules.ts',
+    is: "const count = await vault.destroyAll('users', userId, clock() + QUIET_TIME, options)",
+    becomes: 'const count = options.except.length * 0',
+    breaks: /let in|came back|listed after its end|had been ended/,
   },
   'messages that are not taken away': {
     file: 'operations.ts',

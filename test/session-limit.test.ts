@@ -175,6 +175,21 @@ describe('reject', () => {
   })
 })
 
+/** The same store, as another process has it. */
+function sharedBy(store: Store): Store {
+  const { name, compareAndSet, users } = store
+  return {
+    name,
+    compareAndSet,
+    ...(users && { users }),
+    load: store.load.bind(store),
+    create: store.create.bind(store),
+    update: store.update.bind(store),
+    touch: store.touch.bind(store),
+    destroy: store.destroy.bind(store),
+  }
+}
+
 describe('a login that finds out only when it is written that it is one too many', () => {
   /** Another login of ann comes in just before the first write of this one. */
   function raced(maxSessionsPerUser: Limit) {
@@ -223,6 +238,27 @@ describe('a login that finds out only when it is written that it is one too many
     expect(events.map(([name]) => name)).toEqual(['created', 'login', 'refused'])
   })
 
+  it('stands when a second click in another process has joined it, and was let in', async () => {
+    const { login, jar: visitor, between, store, clock } = raced({ limit: 1, onLimit: 'reject' })
+    const other = manager<Data>({
+      maxSessionsPerUser: { limit: 1, onLimit: 'reject' },
+      store: sharedBy(store),
+      clock: () => clock.now,
+    })
+    const [jar, rival] = [visitor(), visitor()]
+    await jar.visit((session) => void (session.data.cart = ['tea']))
+    const second = browser(other.sessions, jar.cookie)
+    between.run = async () => {
+      await login('ann', rival)
+      between.run = async () => {
+        await rival.visit((session) => session.logout())
+        await second.visit((session) => session.login('ann'))
+      }
+    }
+    await expect(jar.visit((session) => session.login('ann'))).rejects.toThrow(SessionLimitError)
+    expect(await userOf(second)).toBe('ann')
+  })
+
   it('leaves the session of the user before', async () => {
     const { login, between } = raced({ limit: 1, onLimit: 'reject' })
     const bob = await login('bob')
@@ -258,7 +294,7 @@ describe('a login that is written, while its user’s sessions cannot be listed'
     await jar.visit((session) => void (session.data.n = 1))
     const { cookie } = jar
     Object.assign(store.users, { list: () => Promise.reject(new Error('down')) })
-    await expect(login('ann', jar)).rejects.toMatchObject({ status: 503 })
+    await expect(login('ann', jar)).rejects.toMatchObject({ status: 503, maybeApplied: true })
     expect(jar.cookie).toBe(cookie)
     Object.assign(store.users, { list })
     clock.now += 1_000

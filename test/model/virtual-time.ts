@@ -1,4 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { syncBuiltinESMExports } from 'node:module'
+import timersPromises from 'node:timers/promises'
 import type { Random } from './random.ts'
 import type { Timeline } from './timeline.ts'
 
@@ -31,10 +33,17 @@ class VirtualTimer {
   unref = () => this
 }
 
+/** For those who import it by name. */
+function setSleep(sleep: typeof timersPromises.setTimeout): void {
+  timersPromises.setTimeout = sleep
+  syncBuiltinESMExports()
+}
+
 /** Puts virtual time in place, for those who live in it; the others keep theirs. The result takes it away again. */
 export function installVirtualTime(): () => void {
   const real = { setTimeout, clearTimeout, setInterval, clearInterval, now: Date.now, random: Math.random }
   const realPerformanceNow = performance.now
+  const realSleep = timersPromises.setTimeout
   const clear = (original: (timer: never) => void) => (timer: unknown) => {
     if (timer instanceof VirtualTimer) timer.isOver = true
     else original(timer as never)
@@ -70,6 +79,13 @@ export function installVirtualTime(): () => void {
     setInterval: interval,
     clearInterval: clear(real.clearInterval),
   })
+  const sleep: typeof realSleep = async (milliseconds, value, options) => {
+    const here = surroundings.getStore()
+    if (!here) return realSleep(milliseconds, value, options)
+    await here.timeline.wait(milliseconds ?? 0)
+    return value as never
+  }
+  setSleep(sleep)
   const wholeNow = () => {
     const here = surroundings.getStore()
     return here && Math.floor(here.timeline.now)
@@ -84,5 +100,6 @@ export function installVirtualTime(): () => void {
     Date.now = now
     Math.random = random
     performance.now = realPerformanceNow
+    setSleep(realSleep)
   }
 }

@@ -1,4 +1,4 @@
-import type { LifetimePolicy } from 'holdfast'
+import type { LifetimePolicy, SessionLimit } from 'holdfast'
 import type { Token } from '../tokens.ts'
 import type { AdminStep, Deed, Weather } from './program.ts'
 
@@ -11,6 +11,8 @@ export interface Request {
   readonly item: string
   /** Whom it logs in, if it does. */
   readonly user: string
+  /** Whether it asks that the user's other sessions end; not of a store that cannot find them. */
+  revokesOthers: boolean
   /** What the browser sent. */
   readonly token: Token | undefined
   readonly sentAt: number
@@ -74,6 +76,8 @@ export interface Administration {
 /** All that happened in one run, for the judge. */
 export interface History {
   readonly policy: LifetimePolicy
+  /** Absent also where the store cannot count. */
+  readonly limit: SessionLimit | undefined
   readonly requests: Request[]
   readonly administration: Administration[]
   readonly weather: { readonly at: number; readonly weather: Weather }[]

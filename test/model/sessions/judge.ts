@@ -33,6 +33,8 @@ class Judge {
   readonly #requests: readonly Request[]
   readonly #writers = new Map<string, Request>()
   readonly #makers = new Map<string, Request>()
+  readonly #evictions = new Map<string, readonly Ending[]>()
+  readonly #takenBack = new Map<Request, readonly string[]>()
 
   constructor(history: History, traits: Traits) {
     this.#history = history
@@ -40,6 +42,21 @@ class Judge {
     this.#requests = history.requests
     for (const request of history.requests)
       if (mayWrite(request.deed)) this.#writers.set(request.item, request)
+    this.#findTakenBack()
+  }
+
+  /** What a login that failed had made and taken back: no handler ever heard of it. */
+  #findTakenBack(): void {
+    const named = new Set(this.#requests.flatMap(({ handles, saved }) => [...handles, saved?.session]))
+    const unnamed = [...this.#history.created].filter(([session]) => !named.has(session))
+    for (const login of this.#requests) {
+      if (login.deed.kind !== 'login' || login.failures.length === 0) continue
+      const made = unnamed.filter(([, at]) => at >= login.actedAt && at <= login.overAt)
+      this.#takenBack.set(
+        login,
+        made.map(([session]) => session),
+      )
+    }
   }
 
   judge(): void {
@@ -57,14 +74,23 @@ class Judge {
       this.#checkCookie(request)
       if (request.view) this.#checkView(request, request.view)
       if (request.saved && this.#traits.compares) this.#checkSaved(request)
-      const mayBeDead = request.token !== undefined && this.#didAnswersCross(request.token.session)
-      if (request.sentAt >= calmAt && request.status !== 200 && !mayBeDead) {
+      if (request.sentAt >= calmAt && request.status !== 200 && !this.#mayFailInCalm(request)) {
         throw new Violation(`answered with ${request.status} although all is well`, request)
       }
     }
     if (!this.#traits.compares) return
     this.#checkNobody()
     for (const admin of administration) if (admin.kind === 'list') this.#checkList(admin)
+  }
+
+  #mayFailInCalm(request: Request): boolean {
+    const { token, headersAt } = request
+    if (isRefused(request)) return true // which has been looked at
+    if (token === undefined) return false
+    return (
+      this.#didAnswersCross(token.session) ||
+      this.#evictionsOf(token.session).some(({ begunAt }) => begunAt <= headersAt)
+    )
   }
 
   /** An older token arrived at a browser after a newer one, and the browser went on with it. No server can tell that from a thief. */
@@ -114,11 +140,32 @@ class Judge {
     for (const item of [...view.list, ...view.flashes]) {
       const writer = this.#writers.get(item)!
       if (writer.browser !== request.browser) throw new Violation(`saw ${item} of another browser`, request)
-      if (isDenied(writer)) throw new Violation(`saw ${item}, which was refused`, request)
+      if (isDenied(writer) && !this.#mayHaveJoined(writer))
+        throw new Violation(`saw ${item}, which was refused`, request)
       const owner = ownerOf(writer)
       if (owner !== undefined && owner !== view.user)
         throw new Violation(`${view.user ?? 'nobody known'} saw ${item} of ${owner}`, request)
     }
+  }
+
+  #leftAllAsItWas(login: Request): boolean {
+    return isRefused(login) && !this.#mayHaveJoined(login)
+  }
+
+  /** Of two clicks, one joined the other's login, and one was refused or both were: the login stands, with what both have written. */
+  #mayHaveJoined(login: Request): boolean {
+    return (
+      isRefused(login) &&
+      this.#requests.some(
+        (other) =>
+          other !== login &&
+          other.deed.kind === 'login' &&
+          other.user === login.user &&
+          other.token !== undefined &&
+          other.token.session === login.token?.session &&
+          other.actedAt <= login.overAt,
+      )
+    )
   }
 
   /** Whose token is right is let in, as who he is. */
@@ -331,6 +378,9 @@ class Judge {
       case 'SessionEndedError':
         if (token === undefined || !this.#isExplained(request, token, overAt)) throw fail()
         return
+      case 'SessionLimitError':
+        if (!this.#mayBeFull(request)) throw fail()
+        return
       case 'AuthenticationRequiredError':
         if (deed.kind !== 'elevate' || view?.user !== undefined) throw fail()
         return
@@ -339,11 +389,29 @@ class Judge {
     }
   }
 
+  /** Whether there may have been no room for this login. */
+  #mayBeFull({ user, headersAt, overAt, view, handles }: Request): boolean {
+    const { limit } = this.#history
+    if (limit?.onLimit !== 'reject') return false
+    const others = [...this.#sessionsOf(user)].filter(
+      ([session, logins]) =>
+        session !== view?.session &&
+        !handles.includes(session) &&
+        logins.some(({ actedAt }) => actedAt <= overAt) &&
+        this.#endOf(session) >= headersAt,
+    )
+    return others.length >= limit.limit
+  }
+
   #checkNobody(): void {
     const made = new Set(
       this.#requests
         .filter(({ deed }) => mayWrite(deed) && !(deed.kind === 'write' && deed.fails && deed.commits === 0))
-        .flatMap(({ handles, saved }) => [...handles, saved?.session]),
+        .flatMap((request) => [
+          ...request.handles,
+          request.saved?.session,
+          ...(this.#takenBack.get(request) ?? []),
+        ]),
     )
     for (const session of this.#history.created.keys()) {
       if (!made.has(session)) throw new Violation(`session ${session} was made for nobody`)
@@ -356,6 +424,10 @@ class Judge {
       if (this.#endOf(session) < begunAt) throw new Violation(`${session} was listed after its end`)
       if (!this.#mayBeOf(session, user, begunAt)) throw new Violation(`${session} was listed as ${user}'s`)
     }
+    const counted = listed.filter((session) => this.#isOf(session, user, begunAt, overAt))
+    const { limit } = this.#history
+    if (limit && counted.length > limit.limit)
+      throw new Violation(`${user} has ${counted.length} sessions, and may have ${limit.limit}: ${counted}`)
     for (const session of this.#sessions()) {
       const isLive = !this.#mayBeEnded(session, overAt) && !this.#mayBeExpired(session, overAt)
       if (isLive && this.#isOf(session, user, begunAt, overAt) && !listed.includes(session))
@@ -367,11 +439,29 @@ class Judge {
     return new Set(this.#requests.flatMap(({ saved }) => (saved ? [saved.session] : [])))
   }
 
+  /** All that may ever have been this user's, with the logins that made them so. */
+  #sessionsOf(user: string): Map<string, Request[]> {
+    const sessions = new Map<string, Request[]>()
+    for (const login of this.#requests) {
+      if (login.deed.kind !== 'login' || login.user !== user) continue
+      for (const session of this.#sessionsOfLogin(login))
+        sessions.set(session, [...(sessions.get(session) ?? []), login])
+    }
+    return sessions
+  }
+
+  /** What a login has made its user's, or may have. */
+  #sessionsOfLogin(login: Request): Set<string> {
+    const { handles, saved, token } = login
+    const sessions = new Set([...handles, ...(this.#takenBack.get(login) ?? [])])
+    const known = saved?.session ?? token?.session
+    if (known !== undefined) sessions.add(known)
+    return sessions
+  }
+
   #loginsTo(session: string): Request[] {
     return this.#requests.filter(
-      ({ deed, handles, saved, token }) =>
-        deed.kind === 'login' &&
-        (saved?.session === session || handles.includes(session) || (token?.session === session && !saved)),
+      (request) => request.deed.kind === 'login' && this.#sessionsOfLogin(request).has(session),
     )
   }
 
@@ -379,7 +469,7 @@ class Judge {
   #mayBeOf(session: string, user: string, at: number): boolean {
     const logins = this.#loginsTo(session)
     return logins.some((login) => {
-      if (login.user !== user) return false
+      if (login.user !== user || (this.#leftAllAsItWas(login) && login.overAt < at)) return false
       return !logins.some(
         (later) =>
           later.user !== user && later.saved && later.saved.at < at && later.headersAt > effectEnd(login),
@@ -390,7 +480,16 @@ class Judge {
   #isOf(session: string, user: string, from: number, until: number): boolean {
     const logins = this.#loginsTo(session)
     const isKnown = logins.some((login) => login.user === user && login.saved && login.saved.at < from)
-    return isKnown && logins.every((login) => login.user === user || login.actedAt > until)
+    // Refused before that, it has changed nothing.
+    return (
+      isKnown &&
+      logins.every(
+        (login) =>
+          login.user === user ||
+          login.actedAt > until ||
+          (this.#leftAllAsItWas(login) && login.overAt < from),
+      )
+    )
   }
 
   #endings(session: string, certainly: boolean): Ending[] {
@@ -409,7 +508,16 @@ class Judge {
         )
           endings.push({ begunAt: actedAt, doneAt })
       }
+      const { saved, user } = request
+      if (request.revokesOthers && saved?.session !== session) {
+        const doneAt = saved?.at ?? Number.POSITIVE_INFINITY
+        const isMeant = certainly
+          ? this.#isOf(session, user, actedAt, doneAt)
+          : this.#mayBeOf(session, user, headersAt)
+        if (isMeant) endings.push({ begunAt: actedAt, doneAt })
+      }
     }
+    if (!certainly) endings.push(...this.#evictionsOf(session))
     for (const admin of this.#history.administration) {
       const { kind, user, begunAt, doneAt } = admin
       const isMeant =
@@ -420,6 +528,34 @@ class Judge {
       if (isMeant) endings.push({ begunAt, doneAt })
     }
     return endings
+  }
+
+  /** When a login may have ended it as one too many. */
+  #evictionsOf(session: string): readonly Ending[] {
+    if (this.#history.limit?.onLimit !== 'evict-oldest') return []
+    let evictions = this.#evictions.get(session)
+    if (!evictions) {
+      const users = new Set(this.#loginsTo(session).map(({ user }) => user))
+      evictions = [...users].flatMap((user) => this.#evictionsAmong(session, this.#sessionsOf(user)))
+      this.#evictions.set(session, evictions)
+    }
+    return evictions
+  }
+
+  /** By a login, where as many others as the limit allows may be live and newer. */
+  #evictionsAmong(session: string, sessions: Map<string, Request[]>): Ending[] {
+    const { limit } = this.#history.limit!
+    const own = sessions.get(session)!
+    const others = [...sessions].filter(([other]) => other !== session)
+    return [...new Set([...sessions.values()].flat())].flatMap((login) => {
+      const since = loggedInSince(own, login.actedAt)
+      const newer = others.filter(
+        ([other, logins]) =>
+          this.#endOf(other) >= login.actedAt &&
+          logins.some((one) => one.actedAt <= effectEnd(login) && effectEnd(one) >= since),
+      )
+      return newer.length >= limit ? [{ begunAt: login.actedAt, doneAt: Number.POSITIVE_INFINITY }] : []
+    })
   }
 
   /** A logout ends the session that the token names, not what another login has made of it meanwhile. */
@@ -484,7 +620,12 @@ class Judge {
   #isExplained(request: Request, token: Token, at: number): boolean {
     const { session } = token
     if (this.#mayBeEnded(session, at) || this.#mayBeExpired(session, at)) return true
-    return this.#retirements(token).some((other) => other !== request && other.actedAt <= at)
+    // A login that is refused leaves the old token as it was.
+    const since = request.headersAt - this.#staleness(request)
+    return this.#retirements(token).some(
+      (other) =>
+        other !== request && other.actedAt <= at && !(this.#leftAllAsItWas(other) && other.overAt < since),
+    )
   }
 
   /** The logins and step-ups that may have retired it. */
@@ -544,6 +685,20 @@ function isHeldBy(token: Token, { given, status }: Request): boolean {
     given.session === token.session &&
     given.generation <= token.generation
   )
+}
+
+/** Of the logins that had been acknowledged by then, no earlier than that. One that joins another keeps its time. */
+function loggedInSince(logins: readonly Request[], at: number): number {
+  const earliest = (some: readonly Request[]) => Math.min(...some.map(({ actedAt }) => actedAt))
+  const acknowledged = logins.filter(({ saved }) => saved && saved.at <= at)
+  if (acknowledged.length === 0) return earliest(logins)
+  const last = Math.max(...acknowledged.map(({ actedAt }) => actedAt))
+  return earliest(logins.filter((login) => effectEnd(login) >= last - QUIET_TIME))
+}
+
+/** There was no room for its login, so it has changed nothing. */
+function isRefused({ failures }: Request): boolean {
+  return failures.length > 0 && failures.every(({ name }) => name === 'SessionLimitError')
 }
 
 /** What it did is done by then, if it is done at all. */

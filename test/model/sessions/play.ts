@@ -64,7 +64,8 @@ interface Process {
 
 const VIEW: Deed = { kind: 'view' }
 const WRITE: Deed = { kind: 'write', commits: 0, fails: false }
-const LOGIN: Deed = { kind: 'login', asOther: false }
+const LOGIN: Deed = { kind: 'login', asOther: false, revokesOthers: false }
+const LIMIT = 2
 
 class Game {
   readonly #program: Program
@@ -88,6 +89,10 @@ class Game {
     })
     this.#history = {
       policy: POLICIES[program.policy],
+      limit:
+        program.limit === 'none' || !store.traits.lists
+          ? undefined
+          : { limit: LIMIT, onLimit: program.limit },
       requests: [],
       administration: [],
       weather: [{ at: this.#timeline.now, weather: 'calm' }],
@@ -103,12 +108,8 @@ class Game {
       string,
     ]
     plays++
-    // Ann has two browsers.
-    this.#users = [
-      [ann, bob],
-      [ann, cid],
-      [bob, ann],
-    ]
+    // Ann has two browsers, and all three where two are the limit.
+    this.#users = [[ann, bob], [ann, cid], this.#history.limit ? [ann, bob] : [bob, ann]]
     this.#processes = Array.from({ length: PROCESSES }, (_, number) => this.#start(number, true))
   }
 
@@ -137,10 +138,13 @@ class Game {
     // What is still on its way to a store arrives, and no token has its quiet time any more.
     await this.#timeline.wait(6 * MINUTE)
     this.#history.calmAt = this.#timeline.now
+    await this.#administer({ kind: 'list', browser: 0, process: 0, dice: 1 })
     for (let browser = 0; browser < BROWSERS; browser++) {
       for (const deed of [VIEW, WRITE, WRITE, VIEW, LOGIN, WRITE, VIEW]) {
         await this.#serve(this.#prepare(browser, deed), this.#jars[browser], browser % PROCESSES, CALM_WAY, 1)
       }
+      // By now all that was acknowledged has been counted.
+      await this.#administer({ kind: 'list', browser, process: browser % PROCESSES, dice: 1 })
     }
   }
 
@@ -157,6 +161,9 @@ class Game {
         break
       case 'sweep':
         this.#run(this.#sweep(step.process, step.dice))
+        break
+      case 'rush':
+        this.#run(this.#rush(step))
         break
       default:
         this.#run(this.#administer(step))
@@ -186,6 +193,7 @@ class Game {
       logger: SILENT,
       merge: { count: 'sum' },
       lifetime: { idle, absolute, anonymous, rotateEvery, grace, touchEvery, persistent },
+      ...(this.#history.limit && { maxSessionsPerUser: this.#history.limit }),
     })
     sessions.on('reuse', ({ handle }) => this.#history.reused.push(handle))
     sessions.on('error', ({ error }) => {
@@ -211,6 +219,28 @@ class Game {
     return Promise.race([process.life.over, inVirtualTime(here, () => work(process))])
   }
 
+  async #rush({ process, clicks, dice }: Step & { kind: 'rush' }): Promise<void> {
+    await this.#administer({ kind: 'revokeUser', browser: 0, process, dice })
+    this.#jars.fill(undefined)
+    for (const [deed, times] of [
+      [WRITE, 1],
+      [LOGIN, clicks],
+    ] as const) {
+      const sent = this.#jars.flatMap((jar, browser) =>
+        Array.from({ length: times }, (_, click) =>
+          this.#serve(
+            this.#prepare(browser, deed),
+            jar,
+            (browser + click) % PROCESSES,
+            CALM_WAY,
+            dice + 3 * click + browser,
+          ),
+        ),
+      )
+      await Promise.all(sent)
+    }
+  }
+
   #sweep(number: number, dice: number): Promise<void> {
     return this.#inProcess(number, dice, async ({ sessions, store }) => {
       try {
@@ -220,7 +250,7 @@ class Game {
     })
   }
 
-  async #administer({ kind, browser, process: number, dice }: AdminStep): Promise<void> {
+  async #administer({ kind, browser, process: number, dice }: Omit<AdminStep, 'pause'>): Promise<void> {
     const jar = this.#jars[browser]
     const admin: Administration = {
       kind,
@@ -265,6 +295,7 @@ class Game {
       deed,
       item: `i${number}`,
       user: this.#users[browser]![deed.kind === 'login' && deed.asOther ? 1 : 0],
+      revokesOthers: false,
       token: jar === undefined ? undefined : readToken(jar),
       sentAt: this.#timeline.now,
       headersAt: never,
@@ -379,7 +410,8 @@ class Handling {
         session.takeFlashes()
         return
       case 'login':
-        await session.login(user)
+        this.#request.revokesOthers = deed.revokesOthers && this.#canRevokeByUser
+        await session.login(user, { revokeOthers: this.#request.revokesOthers })
         return add(session.data, item)
       case 'elevate':
         return session.elevate('high')

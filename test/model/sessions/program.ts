@@ -1,8 +1,11 @@
 import fc from 'fast-check'
+import type { SessionLimit } from 'holdfast'
 
 /** What happens in one run: plain data, so that fast-check can shrink it and print it. */
 export interface Program {
   readonly policy: 'designed' | 'short'
+  /** Whether a user may have only so many sessions, and what a login does that is one too many; on stores that can count them. */
+  readonly limit: 'none' | SessionLimit['onLimit']
   readonly steps: readonly Step[]
 }
 
@@ -11,6 +14,8 @@ export type Step = { readonly pause: number } & (
   /** A process is killed, with all that it was doing, and another takes its place. */
   | { readonly kind: 'kill'; readonly process: number; readonly downFor: number }
   | { readonly kind: 'weather'; readonly weather: Weather }
+  /** Ann's sessions are ended, and all browsers begin anew and log in at the same moment: once, or by a double click that meets two processes. */
+  | { readonly kind: 'rush'; readonly process: number; readonly clicks: number; readonly dice: number }
   | { readonly kind: 'sweep'; readonly process: number; readonly dice: number }
   | AdminStep
 )
@@ -41,7 +46,7 @@ export type Deed =
   | { readonly kind: 'write'; readonly commits: number; readonly fails: boolean }
   | { readonly kind: 'update'; readonly tries: number }
   | { readonly kind: 'flash' }
-  | { readonly kind: 'login'; readonly asOther: boolean }
+  | { readonly kind: 'login'; readonly asOther: boolean; readonly revokesOthers: boolean }
 
 /** Whether it may make a session, or change one's data. */
 export function mayWrite(deed: Deed): boolean {
@@ -121,6 +126,7 @@ const deed = oneOf<Deed>([
     fc.record({
       kind: fc.constant('login' as const),
       asOther: fc.constantFrom(...Array(7).fill(false), true),
+      revokesOthers: fc.constantFrom(...Array(7).fill(false), true),
     }),
   ],
   [5, fc.constant({ kind: 'rotate' })],
@@ -149,10 +155,12 @@ const step = oneOf<Step>([
   [6, fc.record({ kind: fc.constant('weather' as const), pause, weather })],
   [4, fc.record({ kind: fc.constant('kill' as const), pause, process, downFor: between(1, 3 * SECOND) })],
   [2, fc.record({ kind: fc.constant('sweep' as const), pause, process, dice })],
+  [2, fc.record({ kind: fc.constant('rush' as const), pause, process, clicks: between(1, 2), dice })],
   [6, admin],
 ])
 
 export const program: fc.Arbitrary<Program> = fc.record({
   policy: fc.constantFrom('designed', 'designed', 'short'),
+  limit: fc.constantFrom('none', 'none', 'evict-oldest', 'reject'),
   steps: fc.array(step, { minLength: 1, maxLength: 40, size: 'max' }),
 })

@@ -20,6 +20,8 @@ export interface Traits {
   readonly compares: boolean
   /** How old what is loaded may be, for so long after a cache was cut off or a process killed; milliseconds. */
   readonly staleAfterTrouble: number
+  /** Whether it lists the sessions of a user. */
+  readonly lists: boolean
 }
 
 /** A store that stands ready for any number of runs, one after the other. */
@@ -35,8 +37,8 @@ export interface ModelStore {
   close(): Promise<void>
 }
 
-const STRICT: Traits = { compares: true, staleAfterTrouble: 0 }
-const LAYERED: Traits = { compares: true, staleAfterTrouble: 60_000 }
+const STRICT: Traits = { compares: true, staleAfterTrouble: 0, lists: true }
+const LAYERED: Traits = { compares: true, staleAfterTrouble: 60_000, lists: true }
 /** For two processes, a third leaf would only be one more connection. */
 const LEAVES = 2
 
@@ -80,7 +82,7 @@ export const modelStores: Record<string, () => Promise<ModelStore>> = {
   cookie: async () => {
     const revocations = memoryStore()
     return {
-      traits: { compares: false, staleAfterTrouble: 0 },
+      traits: { compares: false, staleAfterTrouble: 0, lists: false },
       open: (_process, _isFirst, disturb) => cookieStore({ revocations: disturb(revocations) }),
       tidy: () => sweepAll(revocations),
       close: async () => {},
@@ -88,7 +90,10 @@ export const modelStores: Record<string, () => Promise<ModelStore>> = {
   },
   redis: () => onServer(serverStores.redis),
   'redis cluster': () => onServer(sharedStores['redis cluster']!),
-  memcached: () => onServer(serverStores.memcached),
+  memcached: async () => {
+    const store = await onServer(serverStores.memcached)
+    return { ...store, traits: { ...STRICT, lists: false } }
+  },
   postgres: () => onServer(serverStores.postgres),
   mariadb: () => onServer(serverStores.mariadb),
   'redis in front of postgres': async () => {
