@@ -10,6 +10,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const COPIED = ['src', 'test/model', 'test/helpers', 'test/servers', 'package.json', 'tsconfig.json']
 
 const SESSIONS = ['sessions', 'memory', '300']
+const LONGER = ['sessions', 'memory', '900']
 const ON_SQLITE = ['sessions', 'sqlite', '200']
 const BEHIND_CACHE = ['sessions', 'memory in front of sqlite', '150']
 const GENERATIONS = ['generations', '300']
@@ -137,6 +138,7 @@ const mutants: Record<string, Mutant> = {
     file: 'attempts.ts',
     is: 'if (!landed) return',
     becomes: 'return',
+    model: LONGER,
     breaks: /nobody committed/,
   },
   'an answer before its changes are saved': {
