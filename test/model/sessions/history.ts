@@ -82,6 +82,8 @@ export interface History {
   readonly administration: Administration[]
   readonly weather: { readonly at: number; readonly weather: Weather }[]
   readonly kills: number[]
+  /** When all browsers forgot their cookies. */
+  readonly forgotten: number[]
   /** Sessions that were created in the store, and when. */
   readonly created: Map<string, number>
   /** Sessions that were ended because an old token was used again. */

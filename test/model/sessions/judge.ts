@@ -210,6 +210,8 @@ class Judge {
     const isAlone = before.every(
       (other) => other === login || other.sentAt > login.arrivedAt || settledAt(other) < login.sentAt,
     )
+    const { arrivedAt } = login
+    if (this.#history.forgotten.some((at) => at >= arrivedAt && at <= request.sentAt)) return
     const session = login.saved?.session
     const isChanging = own.some(
       ({ deed, number, sentAt }) =>

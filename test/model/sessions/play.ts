@@ -97,6 +97,7 @@ class Game {
       administration: [],
       weather: [{ at: this.#timeline.now, weather: 'calm' }],
       kills: [],
+      forgotten: [],
       created,
       reused: [],
       errors: [],
@@ -222,6 +223,7 @@ class Game {
   async #rush({ process, clicks, dice }: Step & { kind: 'rush' }): Promise<void> {
     await this.#administer({ kind: 'revokeUser', browser: 0, process, dice })
     this.#jars.fill(undefined)
+    this.#history.forgotten.push(this.#timeline.now)
     for (const [deed, times] of [
       [WRITE, 1],
       [LOGIN, clicks],
