@@ -436,6 +436,8 @@ describe('over HTTP', () => {
       for (const onLimit of ['evict-oldest', 'reject'] as const) {
         const processes = await startProcesses(running.url, [], undefined, {
           maxSessionsPerUser: { limit: 3, onLimit },
+          // How long they wait for each other, on a busy machine.
+          deadlines: { load: '10s', write: '10s', request: '30s' },
         })
         for (let round = 0; round < 5; round++) {
           const user = `${onLimit}-${round}`
