@@ -1,4 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import express from 'express'
 import Fastify from 'fastify'
@@ -42,6 +44,14 @@ function expressShop(sessions: TestSessions) {
   app.post('/logout', async (req, res) => {
     await sessions.of(req).logout()
     res.sendStatus(204)
+  })
+  app.post('/login-form', async (req, res) => {
+    await sessions.of(req).login('ann')
+    res.redirect(303, '/me')
+  })
+  app.post('/logout-form', async (req, res) => {
+    await sessions.of(req).logout()
+    res.redirect(303, '/cookies')
   })
   app.post('/theme', (_req, res) => {
     res.cookie('theme', 'dark blue').cookie('lang', 'en').sendStatus(204)
@@ -209,6 +219,35 @@ describe('supertest', () => {
     expect(await somebody.session()).toMatchObject({ userId: 'ann', data: { visits: 2 } })
     await agent.post('/logout').expect(204)
     await agent.post('/visits').expect('1')
+  })
+
+  it('keeps what a redirect sets, before it follows', async () => {
+    const { sessions } = setup()
+    const somebody = await visitor(sessions)
+    const agent = somebody.agent(supertest(expressShop(sessions)))
+    await agent.post('/login-form').redirects(1).expect(200, { userId: 'ann', data: {} })
+    expect((await somebody.session()).userId).toBe('ann')
+    await agent.post('/logout-form').redirects(1).expect(200, '"none"')
+    expect(somebody.cookie).toBe('')
+  })
+
+  it('takes no cookie to another origin, and none from there', async () => {
+    const { sessions } = setup()
+    const ann = await visitor(sessions, ANN)
+    const { cookie } = ann
+    const other = createServer((request, response) => {
+      response.setHeader('Set-Cookie', 'theirs=1').end(request.headers.cookie ?? 'none')
+    }).listen(0)
+    try {
+      const { port } = other.address() as AddressInfo
+      const app = express().get('/', (_req, res) => res.redirect(`http://localhost:${port}/`))
+      const { text } = await ann.agent(supertest(app)).get('/').redirects(1)
+      expect(text).toBe('none')
+      expect(ann.cookie).toBe(cookie)
+    } finally {
+      other.closeAllConnections()
+      await new Promise((closed) => other.close(closed))
+    }
   })
 
   it('keeps cookies that are none of a session', async () => {

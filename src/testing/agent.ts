@@ -1,8 +1,11 @@
 import type { Answered, Visitor } from './visitor.ts'
 
 interface TestRequest {
+  /** Where it goes; after a redirect, where that leads. */
+  readonly url: string
   set(header: string, value: string): unknown
-  on(event: 'response', listener: (response: Answered) => void): unknown
+  unset(header: string): unknown
+  on(event: 'redirect' | 'request' | 'response', listener: (response: Answered) => void): unknown
 }
 
 /**
@@ -17,11 +20,28 @@ export function agent<R extends object>(request: R, visitor: Pick<Visitor, 'cook
       return (...args: unknown[]) => {
         const sent: unknown = method.apply(target, args)
         if (!isTestRequest(sent)) return sent
-        if (visitor.cookie !== '') sent.set('Cookie', visitor.cookie)
-        sent.on('response', visitor.keep)
+        carryCookies(sent, visitor)
         return sent
       }
     },
+  })
+}
+
+/** Over redirects too, but to no other origin, and from none. */
+function carryCookies(request: TestRequest, visitor: Pick<Visitor, 'cookie' | 'keep'>): void {
+  let home: string | undefined // known once supertest has started the server
+  let isAtHome = true
+  const give = () => (visitor.cookie === '' ? request.unset('Cookie') : request.set('Cookie', visitor.cookie))
+  const keep = (response: Answered) => {
+    if (isAtHome) visitor.keep(response)
+  }
+  give()
+  request.on('request', () => (home ??= new URL(request.url).origin))
+  request.on('response', keep)
+  request.on('redirect', (response) => {
+    keep(response)
+    isAtHome = new URL(request.url).origin === home
+    if (isAtHome) give()
   })
 }
 
