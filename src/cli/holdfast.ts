@@ -3,8 +3,11 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type Command, DONE, FAILED, type Given, messageOf, UsageError, WRONG_USAGE } from './command.ts'
 import { drain } from './drain.ts'
+import { list } from './list.ts'
+import { show } from './show.ts'
+import { stats } from './stats.ts'
 
-const COMMANDS: ReadonlyMap<string, Command> = new Map([['drain', drain]])
+const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({ list, show, stats, drain }))
 
 const HELP = `Usage: holdfast <command> [options]
 
@@ -18,6 +21,12 @@ Options:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (143 by SIGTERM).
 `
+
+// Whoever reads no further (head, less) has what they wanted.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit()
+})
 
 process.exitCode = await main(process.argv.slice(2))
 
@@ -50,6 +59,7 @@ async function perform(name: string, command: Command, args: readonly string[]):
     const isUsage = error instanceof UsageError
     const message = messageOf(error).replace(/\s*\n\s*/g, ' ')
     process.stderr.write(`${name}: ${message}${isUsage ? `. See ${name} --help` : ''}\n`)
+    if (isUsage) process.stderr.write(`${command.help.split('\n', 1)[0]}\n`)
     if (args.includes('--verbose')) process.stderr.write(stacksOf(error))
     return isUsage ? WRONG_USAGE : FAILED
   }

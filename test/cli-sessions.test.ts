@@ -1,0 +1,479 @@
+/** The commands that look at sessions and end them: the built command, as a process of its own, on real stores. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { stripVTControlCharacters, styleText } from 'node:util'
+import { createSessions, type SessionOptions, type Sessions, type Store } from 'holdfast'
+import { openStore } from 'holdfast/stores'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { browser, SECRET } from './helpers/browser.ts'
+import { type BuiltCommand, buildCommand, start } from './helpers/command.ts'
+import { type RedisServer, startRedis } from './servers/redis.ts'
+
+interface Data {
+  cart?: string[]
+  note?: string
+  since?: Date
+}
+
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+
+let command: BuiltCommand
+let redis: RedisServer
+let folder: string
+let sites: { sessions: Sessions<Data>; store: Store }[]
+
+beforeAll(async () => {
+  command = buildCommand('cli-sessions')
+  redis = await startRedis()
+})
+afterAll(() => redis.stop())
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'holdfast-cli-'))
+  sites = []
+})
+afterEach(async () => {
+  for (const { sessions } of sites) await sessions.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const KINDS = ['sqlite', 'file', 'redis'] as const
+
+describe.each(KINDS)('sessions in a %s store', (kind) => {
+  it('are listed, shown and counted as the site has them', async () => {
+    const { url, visit } = await site(kind)
+    const handles = [
+      await visit('ann', 3 * MINUTE),
+      await visit('bob', 2 * HOUR),
+      await visit(undefined, MINUTE),
+    ]
+
+    const { sessions, ...rest } = await json('list', '--store', url)
+    expect(rest).toEqual({ cursor: null, unreadable: 0 })
+    expect(sessions.map(({ handle }: { handle: string }) => handle).sort()).toEqual([...handles].sort())
+    const ann = sessions.find(({ userId }: { userId: string }) => userId === 'ann')
+    const at = Date.parse(ann.createdAt)
+    expect(ann).toEqual({
+      handle: handles[0],
+      userId: 'ann',
+      createdAt: new Date(at).toISOString(),
+      lastSeenAt: new Date(at).toISOString(),
+      expiresAt: new Date(at + 24 * HOUR).toISOString(),
+      authenticatedAt: new Date(at).toISOString(),
+      level: 'mfa',
+      externalId: 'sid-ann',
+      generation: 2,
+      about: { browser: 'Firefox' },
+      bytes: '{"cart":["milk"],"note":"of ann"}'.length,
+    })
+    expect(Math.abs(Date.now() - 3 * MINUTE - at)).toBeLessThan(30_000)
+
+    expect(await json('show', '--store', url, '--', handles[0]!)).toEqual({
+      ...ann,
+      keys: { cart: 8, note: 8 },
+      messages: 0,
+      data: null,
+      flashes: null,
+    })
+    expect(await json('stats', '--store', url)).toEqual({
+      sessions: 3,
+      loggedIn: 2,
+      usedLastHour: 2,
+      bytes: ann.bytes * 2 + '{"note":"of nobody"}'.length + '"cart":["milk"],'.length,
+      largest: ann.bytes + 3,
+      unreadable: 0,
+    })
+  })
+
+  it('are listed by user, by last use, by idleness, and page by page', async () => {
+    const { url, visit } = await site(kind)
+    const [old, young, other] = [
+      await visit('ann', 3 * HOUR),
+      await visit('ann', HOUR),
+      await visit('bob', 2 * HOUR),
+    ]
+    expect(await listed(url, '--user', 'ann')).toEqual([young, old])
+    expect(await listed(url, '--user', 'ann', '--idle', '--limit', '1')).toEqual([old])
+    expect(await listed(url, '--user', 'nobody')).toEqual([])
+    expect(await listed(url, '--recent')).toEqual([young, other, old])
+    expect(await listed(url, '--idle', '--limit', '2')).toEqual([old, other])
+
+    const seen: string[] = []
+    let cursor: string[] = []
+    for (let pages = 1; ; pages++) {
+      const page = await json('list', '--store', url, '--limit', '2', ...cursor)
+      seen.push(...page.sessions.map(({ handle }: { handle: string }) => handle))
+      if (page.cursor === null) break
+      expect([page.sessions.length, pages < 3]).toEqual([2, true])
+      cursor = ['--cursor', page.cursor]
+    }
+    expect(seen.sort()).toEqual([old, young, other].sort())
+  })
+})
+
+describe('holdfast list', () => {
+  it('prints a table, and on stderr how to see more', async () => {
+    const { url, visit } = await site('sqlite')
+    const handle = await visit('ann', 3 * MINUTE)
+    expect(await run('list', '--store', url)).toEqual({
+      code: 0,
+      stdout:
+        `HANDLE${' '.repeat(handle.length - 6)}  USER  LAST USED  EXPIRES  LOGGED IN  DATA      ABOUT\n` +
+        `${handle}  ann   3m ago     in 24h   3m ago     33 bytes  Firefox\n`,
+      stderr: '',
+    })
+    await visit('bob', MINUTE)
+    const { code, stdout, stderr } = await run('list', '--store', url, '--limit', '1')
+    expect([code, stdout.split('\n').length]).toEqual([0, 3])
+    expect(stderr).toMatch(/^There are more: --cursor [\w-]+\n$/)
+    const next = await run('list', '--store', url, ...stderr.trim().split(' ').slice(-2))
+    expect([next.code, next.stdout.split('\n').length, next.stderr]).toEqual([0, 3, ''])
+    expect(next.stdout + stdout).toMatch(/ann(.|\n)*bob|bob(.|\n)*ann/)
+  })
+
+  it('says so if there are none', async () => {
+    const { url } = await site('file')
+    expect(await run('list', '--store', url)).toEqual({ code: 0, stdout: 'No sessions.\n', stderr: '' })
+    expect(await json('list', '--store', url)).toEqual({ sessions: [], cursor: null, unreadable: 0 })
+  })
+
+  it('takes the store from HOLDFAST_STORE, and one on the command line before that', async () => {
+    const [first, second] = [await site('file'), await site('sqlite')]
+    await first.visit('ann', 0)
+    await second.visit('bob', 0)
+    const env = { HOLDFAST_STORE: first.url }
+    expect((await runWith(env, 'list')).stdout).toMatch(/ann/)
+    expect((await runWith(env, 'list', '--store', second.url)).stdout).toMatch(/bob/)
+  })
+
+  it('goes by the lifetimes of the site, and leaves out what has expired', async () => {
+    const { url, visit } = await site('sqlite', { lifetime: { idle: '60d', absolute: false } })
+    const handle = await visit('ann', 30 * 24 * HOUR)
+    await visit('bob', 61 * 24 * HOUR)
+    const { sessions } = await json('list', '--store', url)
+    expect(sessions.map(({ handle }: { handle: string }) => handle)).toEqual([handle])
+    expect(Date.parse(sessions[0].expiresAt) - Date.parse(sessions[0].lastSeenAt)).toBe(60 * 24 * HOUR)
+    expect((await json('stats', '--store', url)).sessions).toBe(1)
+    const endless = await site('file', { lifetime: { idle: false, absolute: false } })
+    await endless.visit('ann', HOUR)
+    expect((await json('list', '--store', endless.url)).sessions[0].expiresAt).toBe(null)
+    expect((await run('list', '--store', endless.url)).stdout).toMatch(/ {2}never {2}/)
+  })
+
+  it('keeps to one manager: id, or the one that --name names', async () => {
+    const { url, visit } = await site('sqlite')
+    const admin = await site('sqlite', { name: 'admin' })
+    await visit('ann', 0)
+    await admin.visit('root', 0)
+    const users = async (...args: string[]) =>
+      (await json('list', '--store', url, ...args)).sessions.map(({ userId }: { userId: string }) => userId)
+    expect(await users()).toEqual(['ann'])
+    expect(await users('--name', 'admin')).toEqual(['root'])
+    expect(await users('--name', 'other')).toEqual([])
+  })
+
+  it('does not let what visitors have sent command the terminal', async () => {
+    const { url, visit } = await site('sqlite', {
+      describe: () => ({ browser: 'Fire\u001b[2Jfox\nHANDLE\u202e' }),
+    })
+    const handle = await visit('an\u0007n', 0)
+    for (const args of [['list'], ['show', '--reveal', '--', handle]]) {
+      const { code, stdout } = await run(args[0]!, '--store', url, ...args.slice(1))
+      expect(code).toBe(0)
+      expect(stdout).toContain('Fire\\u{1b}[2Jfox\\u{a}HANDLE\\u{202e}')
+      expect(stdout).toContain('an\\u{7}n')
+      expect(stdout.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u)
+    }
+  })
+
+  it('is bold at the head on a terminal only, and never with NO_COLOR', async () => {
+    const { url, visit } = await site('sqlite')
+    await visit('ann', 0)
+    const onTerminal = (env: Record<string, string>) =>
+      start(['script', '-qec', `"${process.execPath}" "${command.path}" list`, '/dev/null'], {
+        cwd: folder,
+        env: { HOLDFAST_STORE: url, TERM: 'xterm', ...env },
+      }).ended
+    const [head, row] = (await onTerminal({})).stdout.split('\r\n')
+    expect(head).toBe(styleText('bold', stripVTControlCharacters(head!), { validateStream: false }))
+    expect(row).toMatch(/^\S+ +ann /)
+    expect((await onTerminal({ NO_COLOR: '1' })).stdout).toMatch(/^HANDLE .*\r\n\S+ +ann /)
+    expect((await runWith({ HOLDFAST_STORE: url }, 'list')).stdout).not.toContain('\u001b')
+  })
+
+  it('does not mind who reads no further', async () => {
+    const { url, visit } = await site('sqlite')
+    for (let i = 0; i < 20; i++) await visit(`user-${i}`, 0)
+    const { stdout, stderr } = await start(
+      [
+        'bash',
+        '-c',
+        `set -o pipefail; "${process.execPath}" "${command.path}" list --store '${url}' | true; echo $?`,
+      ],
+      { cwd: folder },
+    ).ended
+    expect([stdout, stderr]).toEqual(['0\n', ''])
+  })
+})
+
+describe('holdfast show', () => {
+  it('hides the values of the data, unless they are to be revealed', async () => {
+    const { url, visit, sessions } = await site('sqlite')
+    const handle = await visit('ann', 2 * HOUR)
+    const held = (await sessions.find(handle))!
+    held.data.since = new Date(0)
+    held.flash('info', 'Welcome')
+    await held.commit()
+    const { code, stdout, stderr } = await run('show', '--store', url, '--', handle)
+    expect([code, stderr]).toEqual([0, ''])
+    const facts = Object.fromEntries(
+      stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.split(/(?<=\S) {2,}/)),
+    )
+    expect(facts).toMatchObject({
+      handle,
+      user: 'ann',
+      created: expect.stringMatching(/^\d{4}-\d\d-\d\dT\S+Z \(2h ago\)$/),
+      'logged in': expect.stringMatching(/\(2h ago\)$/),
+      level: 'mfa',
+      'external id': 'sid-ann',
+      'about browser': 'Firefox',
+      data: expect.stringMatching(/^3 keys, \d+ bytes; --reveal shows the values$/),
+      '  cart': '8 bytes',
+      '  since': '26 bytes',
+      messages: '1',
+    })
+    expect(stdout).not.toMatch(/milk|of ann|Welcome|1970/)
+    const revealed = (await run('show', '--reveal', '--store', url, '--', handle)).stdout
+    expect(revealed).toMatch(/^ {2}cart {2,}\["milk"\]\n {2}note {2,}"of ann"\n {2}since {2,}"1970-01-01T/m)
+    expect(revealed).toMatch(/^messages {2,}1\n {2}info {2,}Welcome\n$/m)
+    expect(await json('show', '--reveal', '--store', url, '--', handle)).toMatchObject({
+      data: { cart: ['milk'], note: 'of ann', since: '1970-01-01T00:00:00.000Z' },
+      flashes: [{ category: 'info', message: 'Welcome' }],
+    })
+  })
+
+  it('fails for a session that is not there, has ended, or is of another manager', async () => {
+    const { url, visit, sessions } = await site('sqlite')
+    const [ended, live] = [await visit('ann', 0), await visit('bob', 0)]
+    await sessions.revoke({ handle: ended })
+    for (const args of [['no-such'], [ended], ['--name', 'admin', live]]) {
+      const { code, stdout, stderr } = await run(
+        'show',
+        '--store',
+        url,
+        ...args.slice(0, -1),
+        '--',
+        args.at(-1)!,
+      )
+      expect([code, stdout]).toEqual([1, ''])
+      expect(stderr).toMatch(
+        /^holdfast show: there is no session of (id|admin) with this handle in the sqlite/,
+      )
+    }
+  })
+
+  it('shows data of a codec that only the site has as what it is', async () => {
+    const codec = {
+      encode: (data: object) => Buffer.from(JSON.stringify(data)).toString('hex'),
+      decode: (text: string) => JSON.parse(Buffer.from(text, 'hex').toString()),
+    }
+    const { url, visit } = await site('sqlite', { codec })
+    const handle = await visit('ann', 0)
+    const { stdout } = await run('show', '--store', url, '--', handle)
+    expect(stdout).toMatch(
+      /^data {2,}66 bytes of a codec that only the site has; --reveal shows the values$/m,
+    )
+    expect(await json('show', '--store', url, '--', handle)).toMatchObject({ keys: null, data: null })
+    const revealed = await json('show', '--reveal', '--store', url, '--', handle)
+    expect(revealed).toMatchObject({ keys: null, data: expect.stringMatching(/^7b22/) })
+  })
+})
+
+describe('sealed records', () => {
+  it('are read with HOLDFAST_SECRET', async () => {
+    const { url, visit } = await site('sqlite', { seal: true })
+    const handle = await visit('ann', 0)
+    const env = { HOLDFAST_SECRET: SECRET }
+    expect((await runWith(env, 'list', '--store', url)).stdout).toMatch(/ann .* 33 bytes/)
+    expect((await runWith(env, 'show', '--reveal', '--store', url, '--', handle)).stdout).toMatch(
+      /\["milk"\]/,
+    )
+    expect((await runWith(env, 'stats', '--store', url)).stdout).toMatch(/^sessions +1$/m)
+  })
+
+  it('are refused without it, with the cure', async () => {
+    const { url, visit } = await site('sqlite', { seal: true })
+    const handle = await visit('ann', 0)
+    for (const args of [['list'], ['stats'], ['list', '--user', 'ann'], ['show', '--', handle]]) {
+      const { code, stdout, stderr } = await run(args[0]!, '--store', url, ...args.slice(1))
+      expect([code, stdout]).toEqual([1, ''])
+      expect(stderr).toMatch(
+        /: the records are sealed, and HOLDFAST_SECRET is not set\. Set it to the secret of/,
+      )
+    }
+  })
+
+  it('of another secret are counted as what they are, and never taken for no sessions', async () => {
+    const { url, visit } = await site('sqlite', { seal: true })
+    const handle = await visit('ann', 0)
+    const env = { HOLDFAST_SECRET: 'another'.padEnd(40, 'qwertyuiop') }
+    const { code, stdout, stderr } = await runWith(env, 'stats', '--json', '--store', url)
+    expect([code, JSON.parse(stdout)]).toEqual([0, expect.objectContaining({ sessions: 0, unreadable: 1 })])
+    expect(stderr).toMatch(
+      /^Warning: 1 session could not be read and left out: the record is not sealed with any/,
+    )
+    const shown = await runWith(env, 'show', '--store', url, '--', handle)
+    expect([shown.code, shown.stdout]).toEqual([1, ''])
+    expect(shown.stderr).toMatch(/the record is not sealed with any of the secrets/)
+  })
+})
+
+describe('wrong usage', () => {
+  const HIDDEN = 'hunter2'
+  const url = `redis://:${HIDDEN}@127.0.0.1:1`
+  it.each([
+    [
+      'no store',
+      ['list'],
+      /^holdfast list: the store is missing: give --store <url>, or set HOLDFAST_STORE\. /,
+    ],
+    [
+      'a store of this process',
+      ['list', '--store', 'memory:'],
+      /holds nothing that another process could see/,
+    ],
+    [
+      'an unknown scheme',
+      ['stats', '--store', `mongodb://${HIDDEN}`],
+      /'mongodb:' names no store; begin with/,
+    ],
+    [
+      'a path with nothing there',
+      ['list', '--store', 'sqlite:./no.db?table=t'],
+      /there is nothing at "\.\/no\.db", to which --store/,
+    ],
+    [
+      'an unknown option',
+      ['list', '--store', url, '--all'],
+      /Unknown option '--all'\. See holdfast list --help\nUsage: holdfast list \[options\]\n$/,
+    ],
+    [
+      'an argument',
+      ['list', url],
+      /this command takes options alone, and there is 1 argument; the URL follows --store/,
+    ],
+    [
+      'a limit that is none',
+      ['list', '--store', url, '--limit', '0'],
+      /--limit: "0" is no whole number from 1 up/,
+    ],
+    ['opposites', ['list', '--store', url, '--recent', '--idle'], /--recent and --idle are opposites/],
+    [
+      'a cursor with an order',
+      ['list', '--store', url, '--recent', '--cursor', 'YQ'],
+      /leave out --user, --recent and --idle/,
+    ],
+    ['a cursor that is none', ['list', '--store', url, '--cursor', '{}'], /--cursor: this is none/],
+    ['no user', ['list', '--store', url, '--user', ''], /--user: the id is empty/],
+    [
+      'a name that is none',
+      ['list', '--store', url, '--name', 'a b'],
+      /--name: "a b" must be 1 to 32 letters/,
+    ],
+    ['no handle', ['show', '--store', url], /one handle is expected, and there are no arguments/],
+    ['two handles', ['show', '--store', url, 'a', 'b'], /one handle is expected, and there are 2 arguments/],
+  ] as [string, string[], RegExp][])(
+    '%s is refused with exit code 2, and makes nothing',
+    async (_, args, message) => {
+      const { code, stdout, stderr } = await run(...args)
+      expect([code, stdout]).toEqual([2, ''])
+      expect(stderr).toMatch(message)
+      expect(stderr).toMatch(/^[^\n]+ See holdfast \w+ --help\nUsage: holdfast \w+ [^\n]+\n$/)
+      expect(stderr).not.toContain(HIDDEN)
+    },
+  )
+
+  it('is not what a server is that cannot be reached: exit code 1, and what may be wrong', async () => {
+    const { code, stdout, stderr } = await run('list', '--store', url)
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr).toMatch(
+      /^holdfast list: redis store: scan failed: .*ECONNREFUSED.*The server cannot be reached\./,
+    )
+    expect(stderr).not.toContain(HIDDEN)
+  })
+})
+
+describe('docs/command-line.md', () => {
+  const text = readFileSync(new URL('../docs/command-line.md', import.meta.url), 'utf8')
+  const samples = [...text.matchAll(/^npx holdfast (.+?)(?: +[#>|].*)?$/gm)].map(([, sample]) => sample!)
+
+  it.each(samples)('has a sample that works: holdfast %s', async (sample) => {
+    const { url, visit } = await site('sqlite')
+    const handle = await visit('ann', 0)
+    const args = sample.replace('HANDLE', handle).split(' ')
+    const { code, stdout, stderr } = await runWith({ HOLDFAST_STORE: url }, ...args)
+    expect([code, stderr]).toEqual([0, ''])
+    expect(stdout).not.toBe('')
+  })
+
+  it('has a table as it is printed', async () => {
+    const { url, visit } = await site('sqlite')
+    const handle = await visit('ann', 3 * MINUTE)
+    const { stdout } = await run('list', '--store', url)
+    expect(text).toContain(stdout.replace(handle, 'oVAtUbLXALhBRCUuzyy_7jCYMDUPOZxu5ROGRYL1OYs'))
+  })
+})
+
+// ---- helpers ----
+
+function run(...args: string[]) {
+  return runWith({}, ...args)
+}
+
+function runWith(env: Record<string, string>, ...args: string[]) {
+  return command.start(args, { cwd: folder, env }).ended
+}
+
+async function json(name: string, ...args: string[]) {
+  const { code, stdout, stderr } = await run(name, '--json', ...args)
+  expect([code, stderr]).toEqual([0, ''])
+  return JSON.parse(stdout)
+}
+
+async function listed(url: string, ...args: string[]): Promise<string[]> {
+  const { sessions } = await json('list', '--store', url, ...args)
+  return sessions.map(({ handle }: { handle: string }) => handle)
+}
+
+/** A site with sessions in a store; `visit` makes one that was last used so many milliseconds ago, and gives its handle. */
+async function site(kind: (typeof KINDS)[number], options: SessionOptions<Data> = {}) {
+  const url = kind === 'redis' ? `redis://127.0.0.1:${redis.port}` : `${kind}:${join(folder, kind)}`
+  if (kind === 'redis') await redis.cli('FLUSHALL')
+  const store = openStore(url)
+  await store.scan!(undefined, 1) // makes files and tables
+  let now = Date.now()
+  const sessions = createSessions<Data>({
+    secret: SECRET,
+    store,
+    sweepEvery: false,
+    clock: () => now,
+    describe: () => ({ browser: 'Firefox' }),
+    ...options,
+  })
+  sites.push({ sessions, store })
+  const visit = async (userId: string | undefined, ago: number) => {
+    now = Date.now() - ago
+    const handle = await browser(sessions, undefined, `__Host-${sessions.name}`).visit(async (session) => {
+      session.data = { cart: ['milk'], note: `of ${userId ?? 'nobody'}` }
+      if (userId !== undefined) await session.login(userId, { externalId: `sid-${userId}`, level: 'mfa' })
+      return session.handle
+    })
+    now = Date.now()
+    return handle
+  }
+  return { url, sessions, visit }
+}
