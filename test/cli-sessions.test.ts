@@ -293,6 +293,102 @@ describe('holdfast show', () => {
   })
 })
 
+describe.each(KINDS)('holdfast revoke on a %s store', (kind) => {
+  it("ends one session, a user's, those whose login is old, and everyone's, and says how many", async () => {
+    const { url, visit, liveUsers } = await site(kind)
+    const users = ['ann', 'ann', 'bob', 'bob', 'eve', 'eve', undefined]
+    const handles: string[] = []
+    for (const [i, user] of users.entries()) handles.push(await visit(user, (i + 1) * HOUR))
+    const revoke = async (...args: string[]) => {
+      const { code, stdout, stderr } = await run('revoke', '--store', url, ...args)
+      expect([code, stderr]).toEqual([0, ''])
+      return stdout
+    }
+    expect(await revoke(`--handle=${handles[0]}`)).toBe('1 session has been revoked.\n')
+    expect(await revoke(`--handle=${handles[0]}`)).toBe('0 sessions have been revoked.\n')
+    expect(await liveUsers()).toEqual(['ann', 'bob', 'bob', 'eve', 'eve', undefined])
+    expect(await revoke('--user', 'bob')).toBe('2 sessions have been revoked.\n')
+    expect(await liveUsers()).toEqual(['ann', 'eve', 'eve', undefined])
+    expect(await revoke('--older-than', '5.5h')).toBe('2 sessions have been revoked.\n')
+    expect(await liveUsers()).toEqual(['ann', 'eve'])
+    expect(await json('revoke', '--store', url, '--everyone', '--yes')).toEqual({ revoked: 2, unreadable: 0 })
+    expect(await liveUsers()).toEqual([])
+  })
+})
+
+describe('holdfast revoke', () => {
+  it('ends everyone also where lifetimes are longer than usual, and no one of another manager', async () => {
+    const { url, visit, liveUsers } = await site('sqlite', { lifetime: { idle: '60d', absolute: false } })
+    const admin = await site('sqlite', { name: 'admin' })
+    for (let i = 0; i < 45; i++) await visit(`user-${i}`, 30 * 24 * HOUR)
+    await admin.visit('root', 0)
+    const { stdout } = await run('revoke', '--store', url, '--everyone', '-y')
+    expect(stdout).toBe('45 sessions have been revoked.\n')
+    expect([await liveUsers(), await admin.liveUsers()]).toEqual([[], ['root']])
+  })
+
+  it('ends everyone without the secret that their records are sealed with', async () => {
+    const { url, visit, liveUsers } = await site('sqlite', { seal: true })
+    await visit('ann', HOUR)
+    const old = await run('revoke', '--store', url, '--older-than', '1m')
+    expect([old.code, old.stdout]).toEqual([1, ''])
+    expect(old.stderr).toMatch(/HOLDFAST_SECRET is not set/)
+    const env = { HOLDFAST_SECRET: 'another'.padEnd(40, 'qwertyuiop') }
+    const other = await runWith(env, 'revoke', '--store', url, '--older-than', '1m')
+    expect([other.code, other.stdout]).toEqual([1, '0 sessions have been revoked.\n'])
+    expect(other.stderr).toMatch(
+      /^Warning: 1 session could not be read, .* may live on: the record is not sealed/,
+    )
+    expect(await liveUsers()).toEqual(['ann'])
+    expect((await run('revoke', '--store', url, '--everyone', '--yes')).code).toBe(0)
+    expect(await liveUsers()).toEqual([])
+  })
+
+  it('asks before it ends everyone, on a terminal, and takes nothing but yes for yes', async () => {
+    const { url, visit, liveUsers } = await site('sqlite')
+    await visit('ann', 0)
+    const answered = (answer: string) =>
+      start(
+        [
+          'bash',
+          '-c',
+          `(sleep 1; echo '${answer}'; sleep 1) | script -qec '"${process.execPath}" "${command.path}" revoke --everyone' /dev/null`,
+        ],
+        { cwd: folder, env: { HOLDFAST_STORE: url } },
+      ).ended
+    const declined = await answered('no')
+    expect(declined.stdout).toMatch(/End all sessions of the manager id in this sqlite store\? .* \[y\/N\] /)
+    expect([declined.code, await liveUsers()]).toEqual([1, ['ann']])
+    expect(declined.stdout).toMatch(/Nothing has been revoked\.\r\n$/)
+    const confirmed = await answered('yes')
+    expect([confirmed.code, await liveUsers()]).toEqual([0, []])
+    expect(confirmed.stdout).toMatch(/1 session has been revoked\.\r\n$/)
+  })
+})
+
+describe('holdfast sweep', () => {
+  it.each(['sqlite', 'file'] as const)(
+    'removes from a %s store what has expired, and says how much',
+    async (kind) => {
+      const { url, visit, liveUsers, store } = await site(kind)
+      await visit('ann', HOUR)
+      for (let i = 0; i < 3; i++) await visit(`old-${i}`, 48 * HOUR)
+      const swept = () => run('sweep', '--store', url)
+      expect(await swept()).toEqual({ code: 0, stdout: '3 expired records have been removed.\n', stderr: '' })
+      expect((await store.scan!(undefined, 100)).items).toHaveLength(1)
+      expect(await liveUsers()).toEqual(['ann'])
+      expect(await json('sweep', '--store', url)).toEqual({ removed: 0 })
+    },
+  )
+
+  it('has nothing to do in Redis, and says why', async () => {
+    const { url } = await site('redis')
+    expect((await run('sweep', '--store', url)).stdout).toBe(
+      'The redis store expires by itself: there is nothing to sweep.\n',
+    )
+  })
+})
+
 describe('sealed records', () => {
   it('are read with HOLDFAST_SECRET', async () => {
     const { url, visit } = await site('sqlite', { seal: true })
@@ -383,6 +479,37 @@ describe('wrong usage', () => {
       'a name that is none',
       ['list', '--store', url, '--name', 'a b'],
       /--name: "a b" must be 1 to 32 letters/,
+    ],
+    [
+      'nobody to revoke',
+      ['revoke', '--store', url],
+      /exactly one of --handle, .* is needed, and there is none of them/,
+    ],
+    [
+      'too much to revoke',
+      ['revoke', '--store', url, '--user', 'a', '--everyone'],
+      /exactly one .* and there is 2/,
+    ],
+    ['a handle that a script has not set', ['revoke', '--store', url, '--handle='], /--handle: it is empty/],
+    [
+      'an age without its unit',
+      ['revoke', '--store', url, '--older-than', '7'],
+      /--older-than: "7" is no age above 0 with its unit: 90m, 12h, 7d/,
+    ],
+    [
+      'an age that is none',
+      ['revoke', '--store', url, '--older-than', '7 moons'],
+      /--older-than: "7 moons" is no age/,
+    ],
+    [
+      'an age of nothing',
+      ['revoke', '--store', url, '--older-than', '0d'],
+      /--older-than: "0d" is no age above 0/,
+    ],
+    [
+      'everyone, unasked',
+      ['revoke', '--store', url, '--everyone'],
+      /nobody can be asked here; give --yes if that is meant/,
     ],
     ['no handle', ['show', '--store', url], /one handle is expected, and there are no arguments/],
     ['two handles', ['show', '--store', url, 'a', 'b'], /one handle is expected, and there are 2 arguments/],
@@ -475,5 +602,12 @@ async function site(kind: (typeof KINDS)[number], options: SessionOptions<Data> 
     now = Date.now()
     return handle
   }
-  return { url, sessions, visit }
+  /** In the order of their last use. */
+  const liveUsers = async () => {
+    const { sessions: live } = await sessions.all()
+    return [...live]
+      .sort((a, b) => b.lastSeenAt.getTime() - a.lastSeenAt.getTime())
+      .map(({ userId }) => userId)
+  }
+  return { url, store, sessions, visit, liveUsers }
 }

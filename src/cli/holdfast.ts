@@ -4,10 +4,14 @@ import { parseArgs } from 'node:util'
 import { type Command, DONE, FAILED, type Given, messageOf, UsageError, WRONG_USAGE } from './command.ts'
 import { drain } from './drain.ts'
 import { list } from './list.ts'
+import { revoke } from './revoke.ts'
 import { show } from './show.ts'
 import { stats } from './stats.ts'
+import { sweep } from './sweep.ts'
 
-const COMMANDS: ReadonlyMap<string, Command> = new Map(Object.entries({ list, show, stats, drain }))
+const COMMANDS: ReadonlyMap<string, Command> = new Map(
+  Object.entries({ list, show, stats, revoke, sweep, drain }),
+)
 
 const HELP = `Usage: holdfast <command> [options]
 

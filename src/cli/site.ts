@@ -97,12 +97,11 @@ export function nameOf({ name = 'id' }: Given['values']): string {
 }
 
 /** A manager for what needs no cookie: its secret signs nothing. Closing it closes the store too. */
-export function managerOf({ store, name }: Site, options: SessionOptions<object> = {}): Sessions<object> {
-  const told = new Set<string>()
-  const warn = (message: string) => {
-    if (!told.has(message)) process.stderr.write(`Warning: ${message}\n`)
-    told.add(message)
-  }
+export function managerOf(
+  { store, name }: Site,
+  options: SessionOptions<object> = {},
+  warn = warnOnce(),
+): Sessions<object> {
   const sessions = createSessions<object>({
     store,
     name,
@@ -114,4 +113,12 @@ export function managerOf({ store, name }: Site, options: SessionOptions<object>
   })
   sessions.on('error', ({ error }) => warn(messageOf(error)))
   return sessions
+}
+
+function warnOnce(): (message: string) => void {
+  const told = new Set<string>()
+  return (message) => {
+    if (!told.has(message)) process.stderr.write(`Warning: ${message}\n`)
+    told.add(message)
+  }
 }
