@@ -1,13 +1,16 @@
 /** The commands that look at sessions and end them: the built command, as a process of its own, on real stores. */
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters, styleText } from 'node:util'
-import { createSessions, type SessionOptions, type Sessions, type Store } from 'holdfast'
+import { createSessions, type Finding, type SessionOptions, type Sessions, type Store } from 'holdfast'
 import { openStore } from 'holdfast/stores'
+import Database from 'libsql'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { browser, SECRET } from './helpers/browser.ts'
 import { type BuiltCommand, buildCommand, start } from './helpers/command.ts'
+import { freePort } from './servers/process.ts'
 import { type RedisServer, startRedis } from './servers/redis.ts'
 
 interface Data {
@@ -389,6 +392,97 @@ describe('holdfast sweep', () => {
   })
 })
 
+describe('holdfast doctor', () => {
+  const production = { NODE_ENV: 'production', WEB_CONCURRENCY: '' }
+  const RANDOM = randomBytes(32).toString('base64url')
+
+  it.each(KINDS)(
+    'has one line for a %s store that is as it should be, with how quick it answers',
+    async (kind) => {
+      const { url } = await site(kind)
+      const env = { ...production, HOLDFAST_SECRET: RANDOM }
+      const { code, stdout, stderr } = await runWith(env, 'doctor', '--store', url)
+      expect([code, stderr]).toEqual([0, ''])
+      expect(stdout).toMatch(
+        new RegExp(
+          `^All is well: the ${kind} store answers a load in \\d+(\\.\\d\\d)? ms \\(the median of 50; the slowest took \\d+(\\.\\d\\d)? ms\\)\\.\n$`,
+        ),
+      )
+      const unchecked = await runWith(production, 'doctor', '--store', url)
+      expect([unchecked.code, unchecked.stderr]).toEqual([0, ''])
+      expect(unchecked.stdout).toMatch(/\)\. Its secret was not looked at: HOLDFAST_SECRET is not set\.\n$/)
+    },
+  )
+
+  it('says what it found with its cure, the gravest first, and fails for an error', async () => {
+    const { url } = await site('redis')
+    await redis.cli('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru')
+    const env = { NODE_ENV: 'staging', HOLDFAST_SECRET: '31415926535897932384626433832795028841971' }
+    const [plain, machine] = [
+      await runWith(env, 'doctor', '--store', url),
+      await runWith(env, 'doctor', '--json', '--store', url),
+    ]
+    await redis.cli('CONFIG', 'SET', 'maxmemory-policy', 'noeviction')
+    expect([plain.code, plain.stderr, machine.code, machine.stderr]).toEqual([1, '', 1, ''])
+    expect(plain.stdout).toMatch(
+      /^error: secret\.weak\n {2}Secret 1 of 1 has only digits.*\n {2}Cure: .*\nerror: redis\.evicts\n {2}.*allkeys-lru.*\n {2}Cure: .*noeviction.*\nwarning: environment\.not-production\n.*\n {2}Cure: .*\nThe redis store answers a load in /,
+    )
+    const { store, secretChecked, findings, latency } = JSON.parse(machine.stdout)
+    expect([store, secretChecked]).toEqual(['redis', true])
+    expect(findings.map(({ id, severity }: Finding) => [id, severity])).toEqual([
+      ['secret.weak', 'error'],
+      ['redis.evicts', 'error'],
+      ['environment.not-production', 'warning'],
+    ])
+    expect(latency.loads).toBe(50)
+    expect(latency.median).toBeGreaterThan(0)
+    expect(latency.slowest).toBeGreaterThanOrEqual(latency.median)
+  })
+
+  it('finds a secret that no site starts with', async () => {
+    const { url } = await site('sqlite')
+    for (const [secret, reason] of [
+      [
+        'short',
+        /^ {2}No site starts with what HOLDFAST_SECRET holds: 5 bytes are too few; at least 32 are needed\.$/m,
+      ],
+      ['please-change-me-to-32-random-bytes', /holds: this one can be guessed\.$/m],
+    ] as const) {
+      const env = { ...production, HOLDFAST_SECRET: secret }
+      const { code, stdout, stderr } = await runWith(env, 'doctor', '--store', url)
+      expect([code, stderr]).toEqual([1, ''])
+      expect(stdout).toMatch(reason)
+      expect(stdout).toMatch(
+        /^error: secret\.refused\n.*\n {2}Cure: Make one with: node -p .*\nThe sqlite store answers/,
+      )
+      expect(stdout).not.toContain(secret)
+    }
+  })
+
+  it('passes a warning with exit code 0', async () => {
+    const { url } = await site('file')
+    const { code, stdout } = await runWith({ NODE_ENV: 'test' }, 'doctor', '--store', url)
+    expect(code).toBe(0)
+    expect(stdout).toMatch(
+      /^warning: environment\.not-production\n {2}NODE_ENV is "test": .*\n.*\nThe file store answers/,
+    )
+  })
+
+  it('says of a store that it cannot reach why, and measures nothing', async () => {
+    const url = `redis://:hunter2@127.0.0.1:${await freePort()}`
+    const { code, stdout, stderr } = await runWith(production, 'doctor', '--store', url)
+    expect([code, stderr]).toEqual([1, ''])
+    expect(stdout).toMatch(/^error: store\.unreachable\n {2}.*ECONNREFUSED.*\n {2}Cure: .*\n$/)
+    new DatabaseFile(join(folder, 'foreign.db')).execute('CREATE TABLE holdfast_sessions (sid TEXT)')
+    const broken = await runWith(production, 'doctor', '--json', '--store', 'sqlite:./foreign.db')
+    expect([broken.code, broken.stderr]).toEqual([1, ''])
+    const { findings, latency } = JSON.parse(broken.stdout)
+    expect([findings.map(({ id }: Finding) => id), latency]).toEqual([['store.unreachable'], null])
+    expect(findings[0].finding).toMatch(/^A session could not be loaded: .* was made for something else/)
+    expect(stdout).not.toContain('hunter2')
+  })
+})
+
 describe('sealed records', () => {
   it('are read with HOLDFAST_SECRET', async () => {
     const { url, visit } = await site('sqlite', { seal: true })
@@ -576,10 +670,32 @@ async function listed(url: string, ...args: string[]): Promise<string[]> {
   return sessions.map(({ handle }: { handle: string }) => handle)
 }
 
-/** A site with sessions in a store; `visit` makes one that was last used so many milliseconds ago, and gives its handle. */
+/** As another program sees it. */
+class DatabaseFile {
+  readonly #path: string
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  execute(sql: string): void {
+    const database = new Database(this.#path)
+    database.exec(sql)
+    database.close()
+  }
+}
+
+/** A site with sessions in a store of that kind, empty before. */
 async function site(kind: (typeof KINDS)[number], options: SessionOptions<Data> = {}) {
-  const url = kind === 'redis' ? `redis://127.0.0.1:${redis.port}` : `${kind}:${join(folder, kind)}`
   if (kind === 'redis') await redis.cli('FLUSHALL')
+  return siteAt(
+    kind === 'redis' ? `redis://127.0.0.1:${redis.port}` : `${kind}:${join(folder, kind)}`,
+    options,
+  )
+}
+
+/** `visit` makes a session that was last used so many milliseconds ago, and gives its handle. */
+async function siteAt(url: string, options: SessionOptions<Data> = {}) {
   const store = openStore(url)
   await store.scan!(undefined, 1) // makes files and tables
   let now = Date.now()

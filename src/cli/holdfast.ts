@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type Command, DONE, FAILED, type Given, messageOf, UsageError, WRONG_USAGE } from './command.ts'
+import { doctor } from './doctor.ts'
 import { drain } from './drain.ts'
 import { list } from './list.ts'
 import { revoke } from './revoke.ts'
@@ -10,7 +11,7 @@ import { stats } from './stats.ts'
 import { sweep } from './sweep.ts'
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map(
-  Object.entries({ list, show, stats, revoke, sweep, drain }),
+  Object.entries({ list, show, stats, revoke, sweep, doctor, drain }),
 )
 
 const HELP = `Usage: holdfast <command> [options]
