@@ -1,6 +1,6 @@
 /** The commands that look at sessions and end them: the built command, as a process of its own, on real stores. */
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters, styleText } from 'node:util'
@@ -483,6 +483,73 @@ describe('holdfast doctor', () => {
   })
 })
 
+describe('holdfast init', () => {
+  it('makes the table of an SQL store, which a site then uses, and leaves one alone that is there', async () => {
+    const url = `sqlite:${join(folder, 'new.db')}?table=web`
+    const made = {
+      code: 0,
+      stdout: 'The table of the sqlite store is there, with its indexes.\n',
+      stderr: '',
+    }
+    expect(await run('init', '--store', url)).toEqual(made)
+    const tables = () =>
+      new DatabaseFile(join(folder, 'new.db')).list(
+        "SELECT name FROM sqlite_master WHERE name LIKE 'web%' ORDER BY name",
+      )
+    expect(tables()).toEqual(['web', 'web_by_expiry_hour', 'web_by_external_id', 'web_by_user'])
+    const { visit, liveUsers } = await siteAt(url)
+    await visit('ann', 0)
+    expect(await run('init', '--store', url)).toEqual(made)
+    expect(await liveUsers()).toEqual(['ann'])
+  })
+
+  it('prints with --print the DDL that makes the same, and makes nothing', async () => {
+    const url = `sqlite:${join(folder, 'new.db')}`
+    const { code, stdout, stderr } = await run('init', '--print', '--store', url)
+    expect([code, stderr]).toEqual([0, ''])
+    expect(stdout).toMatch(/^CREATE TABLE IF NOT EXISTS "holdfast_sessions" \([^;]+;\nCREATE INDEX/)
+    expect(existsSync(join(folder, 'new.db'))).toBe(false)
+    new DatabaseFile(join(folder, 'new.db')).execute(stdout)
+    expect((await run('init', '--store', url)).code).toBe(0)
+    expect(await json('init', '--print', '--store', url)).toEqual({ store: 'sqlite', schema: stdout })
+    const { visit, liveUsers } = await siteAt(url)
+    await visit('ann', 0)
+    expect(await liveUsers()).toEqual(['ann'])
+    const postgres = await run('init', '--print', '--store', 'postgres://127.0.0.1:1/app?schema=web&table=t')
+    expect([postgres.code, postgres.stdout.split(' (')[0]]).toEqual([
+      0,
+      'CREATE TABLE IF NOT EXISTS "web"."t"',
+    ])
+  })
+
+  it('fails if a table of that name was made for something else, and says how to go on', async () => {
+    new DatabaseFile(join(folder, 'new.db')).execute('CREATE TABLE holdfast_sessions (sid TEXT)')
+    const { code, stdout, stderr } = await run('init', '--store', `sqlite:${join(folder, 'new.db')}`)
+    expect([code, stdout]).toEqual([1, ''])
+    expect(stderr).toMatch(
+      /^holdfast init: sqlite store: createTables failed: there is a table .* made for something else/,
+    )
+  })
+
+  it('has nothing to do for a store without tables, and nothing to print', async () => {
+    const { url } = await site('file')
+    expect(await run('init', '--store', url)).toEqual({
+      code: 0,
+      stdout: 'The file store has no tables: there is nothing to make.\n',
+      stderr: '',
+    })
+    expect(await json('init', '--store', url)).toEqual({ store: 'file', schema: null })
+    const { code, stdout, stderr } = await run('init', '--print', '--store', url)
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toMatch(
+      /the file store has no tables, so there is no DDL to print\. See holdfast init --help\n/,
+    )
+    const layered = await run('init', '--store', 'layered:?cache=memory:&database=sqlite:./a.db')
+    expect(layered.code).toBe(2)
+    expect(layered.stderr).toMatch(/layered: is made of two; give each of its SQL stores by its own URL/)
+  })
+})
+
 describe('sealed records', () => {
   it('are read with HOLDFAST_SECRET', async () => {
     const { url, visit } = await site('sqlite', { seal: true })
@@ -682,6 +749,13 @@ class DatabaseFile {
     const database = new Database(this.#path)
     database.exec(sql)
     database.close()
+  }
+
+  list(sql: string): unknown[] {
+    const database = new Database(this.#path)
+    const rows = database.prepare(sql).all() as object[]
+    database.close()
+    return rows.map((row) => Object.values(row)[0])
   }
 }
 

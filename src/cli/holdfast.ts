@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { type Command, DONE, FAILED, type Given, messageOf, UsageError, WRONG_USAGE } from './command.ts'
 import { doctor } from './doctor.ts'
 import { drain } from './drain.ts'
+import { init } from './init.ts'
 import { list } from './list.ts'
 import { revoke } from './revoke.ts'
 import { show } from './show.ts'
@@ -11,7 +12,7 @@ import { stats } from './stats.ts'
 import { sweep } from './sweep.ts'
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map(
-  Object.entries({ list, show, stats, revoke, sweep, doctor, drain }),
+  Object.entries({ list, show, stats, revoke, sweep, doctor, init, drain }),
 )
 
 const HELP = `Usage: holdfast <command> [options]
