@@ -8,6 +8,13 @@ import { createSessions, type Finding, type SessionOptions, type Sessions, type 
 import { openStore } from 'holdfast/stores'
 import Database from 'libsql'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { doctor } from '../src/cli/doctor.ts'
+import { init } from '../src/cli/init.ts'
+import { list } from '../src/cli/list.ts'
+import { revoke } from '../src/cli/revoke.ts'
+import { show } from '../src/cli/show.ts'
+import { stats } from '../src/cli/stats.ts'
+import { sweep } from '../src/cli/sweep.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 import { type BuiltCommand, buildCommand, start } from './helpers/command.ts'
 import { freePort } from './servers/process.ts'
@@ -587,6 +594,22 @@ describe('sealed records', () => {
     expect([shown.code, shown.stdout]).toEqual([1, ''])
     expect(shown.stderr).toMatch(/the record is not sealed with any of the secrets/)
   })
+})
+
+describe('--help', () => {
+  it.each(Object.entries({ list, show, stats, revoke, sweep, doctor, init }))(
+    'of %s teaches by examples, names every option, and says what JSON and exit codes mean',
+    async (name, { options }) => {
+      const { code, stdout, stderr } = await run(name, '--help')
+      expect([code, stderr]).toEqual([0, ''])
+      expect(stdout).toMatch(new RegExp(`^Usage: holdfast ${name} \\[options\\]`))
+      expect(stdout.match(new RegExp(`^ {2}.*holdfast ${name} .*`, 'gm'))!.length).toBeGreaterThan(1)
+      for (const option of [...Object.keys(options), 'help', 'verbose']) {
+        expect(stdout).toMatch(new RegExp(`^ {2}(-\\w, | {4})--${option} .*\\w`, 'm'))
+      }
+      expect(stdout).toMatch(/^JSON: .*\n(.|\n)*^Exit codes: 0 .*1 .*2 wrong usage\.\n$/m)
+    },
+  )
 })
 
 describe('wrong usage', () => {

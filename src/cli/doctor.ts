@@ -22,7 +22,7 @@ export const doctor: Command = {
   options: SITE_OPTIONS,
   help: `Usage: holdfast doctor [options]
 
-Connects to the store and looks at it as sessions.check() does, changing nothing: eviction, clocks, weak secrets. Prints each finding with
+Connects to the store and looks at it as sessions.check() does, changing no session: eviction, clocks, weak secrets. Prints each finding with
 its cure, the gravest first, and how long a load takes; one line when all is well. Run it where the site runs, with its environment.
 
   holdfast doctor --store redis://localhost
