@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters, styleText } from 'node:util'
-import { createSessions, type Finding, type SessionOptions, type Sessions, type Store } from 'holdfast'
+import { createSessions, type Finding, type SessionOptions, type Sessions, type Store, type StoredRecord } from 'holdfast'
 import { openStore } from 'holdfast/stores'
 import Database from 'libsql'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -79,7 +79,7 @@ describe.each(KINDS)('sessions in a %s store', (kind) => {
     })
     expect(Math.abs(Date.now() - 3 * MINUTE - at)).toBeLessThan(30_000)
 
-    expect(await json('show', '--store', url, '--', handles[0]!)).toEqual({
+    expect(await json('show', '--store', url, handles[0]!)).toEqual({
       ...ann,
       keys: { cart: 8, note: 8 },
       messages: 0,
@@ -188,7 +188,7 @@ describe('holdfast list', () => {
       describe: () => ({ browser: 'Fire\u001b[2Jfox\nHANDLE\u202e' }),
     })
     const handle = await visit('an\u0007n', 0)
-    for (const args of [['list'], ['show', '--reveal', '--', handle]]) {
+    for (const args of [['list'], ['show', '--reveal', handle]]) {
       const { code, stdout } = await run(args[0]!, '--store', url, ...args.slice(1))
       expect(code).toBe(0)
       expect(stdout).toContain('Fire\\u{1b}[2Jfox\\u{a}HANDLE\\u{202e}')
@@ -235,7 +235,7 @@ describe('holdfast show', () => {
     held.data.since = new Date(0)
     held.flash('info', 'Welcome')
     await held.commit()
-    const { code, stdout, stderr } = await run('show', '--store', url, '--', handle)
+    const { code, stdout, stderr } = await run('show', '--store', url, handle)
     expect([code, stderr]).toEqual([0, ''])
     const facts = Object.fromEntries(
       stdout
@@ -257,10 +257,10 @@ describe('holdfast show', () => {
       messages: '1',
     })
     expect(stdout).not.toMatch(/milk|of ann|Welcome|1970/)
-    const revealed = (await run('show', '--reveal', '--store', url, '--', handle)).stdout
+    const revealed = (await run('show', '--reveal', '--store', url, handle)).stdout
     expect(revealed).toMatch(/^ {2}cart {2,}\["milk"\]\n {2}note {2,}"of ann"\n {2}since {2,}"1970-01-01T/m)
     expect(revealed).toMatch(/^messages {2,}1\n {2}info {2,}Welcome\n$/m)
-    expect(await json('show', '--reveal', '--store', url, '--', handle)).toMatchObject({
+    expect(await json('show', '--reveal', '--store', url, handle)).toMatchObject({
       data: { cart: ['milk'], note: 'of ann', since: '1970-01-01T00:00:00.000Z' },
       flashes: [{ category: 'info', message: 'Welcome' }],
     })
@@ -276,14 +276,30 @@ describe('holdfast show', () => {
         '--store',
         url,
         ...args.slice(0, -1),
-        '--',
-        args.at(-1)!,
+                args.at(-1)!,
       )
       expect([code, stdout]).toEqual([1, ''])
       expect(stderr).toMatch(
         /^holdfast show: there is no session of (id|admin) with this handle in the sqlite/,
       )
     }
+  })
+
+  it('takes a handle that begins with a dash for a handle, as revoke does', async () => {
+    const { url, visit, store } = await site('sqlite')
+    const handle = await visit('ann', 0)
+    const dashed = `-${handle.slice(1)}`
+    await store.create(`id:${dashed}`, (await store.load(`id:${handle}`)) as StoredRecord)
+    for (const args of [[dashed], ['--', dashed]]) {
+      expect(await json('show', '--store', url, ...args)).toMatchObject({ handle: dashed, userId: 'ann' })
+    }
+    for (const [args, revoked] of [
+      [['--handle', dashed], 1],
+      [[`--handle=${dashed}`], 0],
+    ] as const) {
+      expect(await json('revoke', ...args, '--store', url)).toEqual({ revoked, unreadable: 0 })
+    }
+    expect(await listed(url)).toEqual([handle])
   })
 
   it('shows data of a codec that only the site has as what it is', async () => {
@@ -293,12 +309,12 @@ describe('holdfast show', () => {
     }
     const { url, visit } = await site('sqlite', { codec })
     const handle = await visit('ann', 0)
-    const { stdout } = await run('show', '--store', url, '--', handle)
+    const { stdout } = await run('show', '--store', url, handle)
     expect(stdout).toMatch(
       /^data {2,}66 bytes of a codec that only the site has; --reveal shows the values$/m,
     )
-    expect(await json('show', '--store', url, '--', handle)).toMatchObject({ keys: null, data: null })
-    const revealed = await json('show', '--reveal', '--store', url, '--', handle)
+    expect(await json('show', '--store', url, handle)).toMatchObject({ keys: null, data: null })
+    const revealed = await json('show', '--reveal', '--store', url, handle)
     expect(revealed).toMatchObject({ keys: null, data: expect.stringMatching(/^7b22/) })
   })
 })
@@ -314,8 +330,8 @@ describe.each(KINDS)('holdfast revoke on a %s store', (kind) => {
       expect([code, stderr]).toEqual([0, ''])
       return stdout
     }
-    expect(await revoke(`--handle=${handles[0]}`)).toBe('1 session has been revoked.\n')
-    expect(await revoke(`--handle=${handles[0]}`)).toBe('0 sessions have been revoked.\n')
+    expect(await revoke('--handle', handles[0]!)).toBe('1 session has been revoked.\n')
+    expect(await revoke('--handle', handles[0]!)).toBe('0 sessions have been revoked.\n')
     expect(await liveUsers()).toEqual(['ann', 'bob', 'bob', 'eve', 'eve', undefined])
     expect(await revoke('--user', 'bob')).toBe('2 sessions have been revoked.\n')
     expect(await liveUsers()).toEqual(['ann', 'eve', 'eve', undefined])
@@ -563,7 +579,7 @@ describe('sealed records', () => {
     const handle = await visit('ann', 0)
     const env = { HOLDFAST_SECRET: SECRET }
     expect((await runWith(env, 'list', '--store', url)).stdout).toMatch(/ann .* 33 bytes/)
-    expect((await runWith(env, 'show', '--reveal', '--store', url, '--', handle)).stdout).toMatch(
+    expect((await runWith(env, 'show', '--reveal', '--store', url, handle)).stdout).toMatch(
       /\["milk"\]/,
     )
     expect((await runWith(env, 'stats', '--store', url)).stdout).toMatch(/^sessions +1$/m)
@@ -572,7 +588,7 @@ describe('sealed records', () => {
   it('are refused without it, with the cure', async () => {
     const { url, visit } = await site('sqlite', { seal: true })
     const handle = await visit('ann', 0)
-    for (const args of [['list'], ['stats'], ['list', '--user', 'ann'], ['show', '--', handle]]) {
+    for (const args of [['list'], ['stats'], ['list', '--user', 'ann'], ['show', handle]]) {
       const { code, stdout, stderr } = await run(args[0]!, '--store', url, ...args.slice(1))
       expect([code, stdout]).toEqual([1, ''])
       expect(stderr).toMatch(
@@ -590,7 +606,7 @@ describe('sealed records', () => {
     expect(stderr).toMatch(
       /^Warning: 1 session could not be read and left out: the record is not sealed with any/,
     )
-    const shown = await runWith(env, 'show', '--store', url, '--', handle)
+    const shown = await runWith(env, 'show', '--store', url, handle)
     expect([shown.code, shown.stdout]).toEqual([1, ''])
     expect(shown.stderr).toMatch(/the record is not sealed with any of the secrets/)
   })

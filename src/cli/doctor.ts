@@ -73,7 +73,7 @@ Exit codes: 0 nothing worse than a warning, 1 there is an error among the findin
 const LOADS = 50
 
 interface Latency {
-  /** With what comes before it: connecting, looking for the table. */
+  /** With what only a first operation does: it looks for the table, and connects if nothing has yet. */
   readonly first: number
   readonly median: number
   readonly slowest: number

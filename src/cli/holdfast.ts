@@ -74,11 +74,26 @@ async function perform(name: string, command: Command, args: readonly string[]):
 function parse({ options }: Command, args: readonly string[]): Given {
   const common = { help: { type: 'boolean', short: 'h' }, verbose: { type: 'boolean' } } as const
   try {
-    return parseArgs({ args: [...args], options: { ...options, ...common }, allowPositionals: true })
+    return parseArgs({ args: besideHandles(args), options: { ...options, ...common }, allowPositionals: true })
   } catch (error) {
     // What follows is how to escape a dash.
     throw new UsageError(messageOf(error).replace(/\.\s.*/s, ''), { cause: error })
   }
+}
+
+const HANDLE_WITH_DASH = /^-[\w-]{42}$/
+
+/** One handle in 64 begins with a dash. Whoever pastes it does not mean an option. */
+function besideHandles(args: readonly string[]): string[] {
+  const others: string[] = []
+  const handles: string[] = []
+  for (const arg of args) {
+    if (!HANDLE_WITH_DASH.test(arg)) others.push(arg)
+    else if (others.at(-1) === '--handle') others.push(`${others.pop()}=${arg}`)
+    else handles.push(arg)
+  }
+  if (handles.length === 0) return others
+  return [...others, ...(others.includes('--') ? [] : ['--']), ...handles]
 }
 
 /** Stacks alone: drivers add to their errors what they were sent. */

@@ -103,18 +103,19 @@ async function read(
 const byLastUse = (a: Found, b: Found) => b.lastSeen - a.lastSeen
 const byLongestIdle = (a: Found, b: Found) => a.lastSeen - b.lastSeen
 
-/** Holds little more than it returns, however many there are. */
+/** Holds little more than it returns, however many there are. A store may give one twice, and then it counts once. */
 async function first(
   sessions: AsyncIterable<Found>,
   limit: number,
   order: (a: Found, b: Found) => number,
 ): Promise<Found[]> {
-  let best: Found[] = []
+  let best = new Map<string, Found>()
+  const ordered = () => [...best.values()].sort(order).slice(0, limit)
   for await (const session of sessions) {
-    best.push(session)
-    if (best.length >= 2 * limit + 1000) best = best.sort(order).slice(0, limit)
+    best.set(session.handle, session)
+    if (best.size >= 2 * limit + 1000) best = new Map(ordered().map((each) => [each.handle, each]))
   }
-  return best.sort(order).slice(0, limit)
+  return ordered()
 }
 
 function limitOf({ limit = USUAL_LIMIT }: Given['values']): number {

@@ -31,12 +31,12 @@ export const revoke: Command = {
 Ends sessions for good, beside live traffic, and prints how many. The next request of such a visitor is nobody's.
 
   holdfast revoke --store redis://localhost --user ann    # logs ann out everywhere
-  holdfast revoke --handle=oVAtUbLXALhBRCUuzyy_7jCYMDUPOZxu5ROGRYL1OYs
+  holdfast revoke --handle oVAtUbLXALhBRCUuzyy_7jCYMDUPOZxu5ROGRYL1OYs
   holdfast revoke --older-than 7d                         # whoever logged in longer ago than that
   holdfast revoke --everyone --yes                        # after a leak, from a script (the store is in HOLDFAST_STORE)
 
 Options, exactly one of the first four:
-      --handle <handle>   this session; write --handle=<handle>, since it may begin with a dash
+      --handle <handle>   this session
       --user <id>         all sessions of this user
       --older-than <age>  sessions whose login (or beginning, without one) is longer ago: 90m, 12h, 7d
       --everyone          all sessions of the manager; asks before it does, on a terminal

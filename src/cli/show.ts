@@ -16,8 +16,6 @@ left with you is shown with --reveal, and then also lands where the output goes.
   holdfast show --store sqlite:./sessions.db oVAtUbLXALhBRCUuzyy_7jCYMDUPOZxu5ROGRYL1OYs
   holdfast show --json --reveal HANDLE | jq .data     # the store is in HOLDFAST_STORE
 
-A handle that begins with a dash follows two of them: holdfast show -- -VAtUb…
-
 Options:
 ${STORE_HELP}
 ${NAME_HELP}
