@@ -1,6 +1,6 @@
 /** The commands that look at sessions and end them: the built command, as a process of its own, on real stores. */
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters, styleText } from 'node:util'
@@ -628,6 +628,88 @@ describe('--help', () => {
   )
 })
 
+describe('holdfast.config', () => {
+  const write = (extension: string, text: string) =>
+    writeFileSync(join(folder, `holdfast.config.${extension}`), text)
+
+  it.each([
+    ['json', (config: object) => JSON.stringify(config)],
+    ['js', (config: object) => `module.exports = ${JSON.stringify(config)}`],
+  ] as const)(
+    '.%s gives the store and the name; options and the environment go first',
+    async (extension, textOf) => {
+      const { url, visit } = await site('sqlite', { name: 'admin' })
+      const other = await site('file', { name: 'admin' })
+      const plain = await siteAt(url)
+      await visit('root', 0)
+      await other.visit('eve', 0)
+      await plain.visit('ann', 0)
+      write(extension, textOf({ store: url, name: 'admin' }))
+      const users = async (env: Record<string, string>, ...args: string[]) => {
+        const { code, stdout, stderr } = await runWith(env, 'list', '--json', ...args)
+        expect([code, stderr]).toEqual([0, ''])
+        return JSON.parse(stdout).sessions.map(({ userId }: { userId: string }) => userId)
+      }
+      expect(await users({})).toEqual(['root'])
+      expect(await users({}, '--name', 'id')).toEqual(['ann'])
+      expect(await users({ HOLDFAST_STORE: other.url })).toEqual(['eve'])
+      expect(await users({ HOLDFAST_STORE: other.url }, '--store', url)).toEqual(['root'])
+      expect((await run('init')).stdout).toMatch(/^The table of the sqlite store is there/)
+    },
+  )
+
+  const HIDDEN = 'hunter2'
+  it.each([
+    [
+      'is no JSON',
+      'json',
+      `{ "store": "redis://:${HIDDEN}@127.0.0.1" "name": "id" }`,
+      /holdfast\.config\.json: it is no JSON; look/,
+    ],
+    [
+      'holds no object',
+      'json',
+      `"redis://:${HIDDEN}@127.0.0.1"`,
+      /holdfast\.config\.json: it holds no object; make it like/,
+    ],
+    [
+      'has an unknown field',
+      'js',
+      'module.exports = { stores: "file:." }',
+      /\.js: there is no field "stores"; there are: store, name\. /,
+    ],
+    [
+      'has a store that is no URL',
+      'js',
+      'module.exports = { store: {} }',
+      /holdfast\.config\.js: store is no text; give a URL\. /,
+    ],
+    ['fails', 'js', 'throw new Error("no such variable")', /holdfast\.config\.js: no such variable\. See/],
+    ['is of a language that is none', 'ts', 'export default { store: }', /holdfast\.config\.ts: /],
+  ])('that %s is refused, naming the file', async (_, extension, text, message) => {
+    write(extension, text)
+    const { code, stdout, stderr } = await run('list')
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toMatch(message)
+    expect(stderr).not.toContain(HIDDEN)
+  })
+
+  it('.ts is read where Node reads TypeScript, and refused elsewhere with the cure', async () => {
+    const { url, visit } = await site('sqlite')
+    await visit('ann', 0)
+    write('ts', `const store: string = ${JSON.stringify(url)}\nexport default { store }`)
+    const { code, stdout, stderr } = await run('list')
+    if ('typescript' in process.features && process.features.typescript)
+      expect([code, stdout]).toEqual([0, expect.stringContaining('ann')])
+    else {
+      expect([code, stdout]).toEqual([2, ''])
+      expect(stderr).toMatch(
+        /holdfast\.config\.ts: this Node reads no TypeScript; use Node 22\.18 or newer, or name it/,
+      )
+    }
+  })
+})
+
 describe('wrong usage', () => {
   const HIDDEN = 'hunter2'
   const url = `redis://:${HIDDEN}@127.0.0.1:1`
@@ -678,7 +760,7 @@ describe('wrong usage', () => {
     [
       'a name that is none',
       ['list', '--store', url, '--name', 'a b'],
-      /--name: "a b" must be 1 to 32 letters/,
+      /--name: "a b" \(or name in holdfast\.config\) must be 1 to 32 letters/,
     ],
     [
       'nobody to revoke',

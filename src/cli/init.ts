@@ -1,6 +1,7 @@
 import type { Store } from '../store.ts'
 import type { SqlStore } from '../stores/sql/index.ts'
 import { type Command, DONE, UsageError } from './command.ts'
+import { readConfig } from './config.ts'
 import { printJson, printLine } from './output.ts'
 import { JSON_HELP, refusePositionals, SITE_OPTIONS, STORE_HELP, urlOf, withStore } from './site.ts'
 
@@ -30,7 +31,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.
   async run(given) {
     refusePositionals(given)
     const { json, print } = given.values
-    const url = urlOf(given.values)
+    const url = urlOf(given.values, await readConfig())
     const outer = /^(layered|migrating):/i.exec(url)?.[1]
     if (outer !== undefined) {
       throw new UsageError(

@@ -7,6 +7,7 @@ import type { Store } from '../store.ts'
 import { openStore } from '../stores/index.ts'
 import { StoreError } from '../stores/store-error.ts'
 import { type Given, messageOf, UsageError } from './command.ts'
+import { type Config, readConfig } from './config.ts'
 import { endsWithTheProcess, URL_HELP } from './store-url.ts'
 
 /** The sessions that a command is about: those of one manager, in one store. */
@@ -30,7 +31,8 @@ export const JSON_HELP = `      --json              one JSON document on stdout,
   -h, --help              this text
       --verbose           where an error comes from
 
-${URL_HELP.replaceAll('on the command line', 'given')}`
+${URL_HELP.replaceAll('on the command line', 'given')}
+Without it too, it is store in holdfast.config.ts, .js or .json in the current folder, beside name, the manager's.`
 
 /** For commands that read records. */
 export const SECRET_HELP = `Sealed records (seal: true) are read with the site's secret, in the environment variable HOLDFAST_SECRET.`
@@ -49,13 +51,14 @@ export function refusePositionals({ positionals }: Given): void {
  * Opens the store of a site for the time of `work`. A typing mistake in a path does not become a new, empty store.
  * @throws UsageError
  */
-export function withSite<T>({ values }: Given, work: (site: Site) => Promise<T>): Promise<T> {
-  const name = nameOf(values)
-  const url = urlOf(values)
+export async function withSite<T>({ values }: Given, work: (site: Site) => Promise<T>): Promise<T> {
+  const config = await readConfig()
+  const name = nameOf(values, config)
+  const url = urlOf(values, config)
   const path = /^(?:file:|sqlite:)(?:\/\/(?=\/))?([^?]+)/i.exec(url)?.[1]
   if (path !== undefined && !existsSync(path)) {
     throw new UsageError(
-      `there is nothing at ${JSON.stringify(path)}, to which --store (or HOLDFAST_STORE) points from here; correct the path`,
+      `there is nothing at ${JSON.stringify(path)}, to which --store (or HOLDFAST_STORE, or holdfast.config) points from here; correct the path`,
     )
   }
   return withStore(url, (store) => work({ store, name }))
@@ -77,9 +80,9 @@ export async function withStore<T>(url: string, work: (store: Store) => Promise<
   }
 }
 
-/** @throws UsageError */
-export function urlOf({ store }: Given['values']): string {
-  const url = (store as string | undefined) ?? process.env.HOLDFAST_STORE
+/** From the command line, else the environment, else the file. @throws UsageError */
+export function urlOf({ store }: Given['values'], config: Config): string {
+  const url = (store as string | undefined) ?? (process.env.HOLDFAST_STORE || config.store)
   if (!url) throw new UsageError('the store is missing: give --store <url>, or set HOLDFAST_STORE')
   if (endsWithTheProcess(url)) {
     throw new UsageError(
@@ -89,10 +92,11 @@ export function urlOf({ store }: Given['values']): string {
   return url
 }
 
-export function nameOf({ name = 'id' }: Given['values']): string {
+function nameOf(values: Given['values'], config: Config): string {
+  const name = values.name ?? config.name ?? 'id'
   if (/^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(String(name))) return String(name)
   throw new UsageError(
-    `--name: ${JSON.stringify(name)} must be 1 to 32 letters, digits, "-" or "_", a letter first, as createSessions was given it`,
+    `--name: ${JSON.stringify(name)} (or name in holdfast.config) must be 1 to 32 letters, digits, "-" or "_", a letter first, as createSessions was given it`,
   )
 }
 
