@@ -144,12 +144,13 @@ export function createLoginRules(core: Core): LoginRules {
     return [...logins.values()].sort((a, b) => a.at - b.at || (a.handle < b.handle ? -1 : 1))
   }
 
-  /** The session is again what it was before the login, and so is the visit: what this request wanted to change goes with it. */
+  /** The visitor's session is again what it was before the login, and so is the visit: what this request wanted to change goes with it. */
   async function takeBack(visit: Visit, attempt: Attempt): Promise<void> {
     const { kept, generation } = attempt.from
     // It joined a login of which others hold the token, perhaps.
     if (attempt.operations.some(({ kind }) => kind === 'join')) return leave(visit)
-    if (kept === undefined) {
+    // Another user's session could have been revoked meanwhile, and nobody would have found it: it was not that user's then.
+    if (kept === undefined || kept.record.user !== undefined) {
       await vault.destroy(handleOf(visit), clock() + QUIET_TIME)
       return leave(visit)
     }

@@ -112,7 +112,7 @@ export interface SessionLimit {
   readonly limit: number
   /**
    * `'evict-oldest'`: the session ends whose login is the longest ago, with a `revoked` event. `'reject'`: the login fails with
-   * `SessionLimitError` and a `refused` event, and leaves the visitor's session as it was.
+   * `SessionLimitError` and a `refused` event, and leaves the visitor's session as it was; but for another user's, which ends if the room was taken in the same moment.
    */
   readonly onLimit: 'evict-oldest' | 'reject'
 }

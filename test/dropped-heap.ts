@@ -8,9 +8,10 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createSessions, type Sessions } from '../src/index.ts'
 import { memoryStore } from '../src/stores/memory.ts'
-import { edit, fakeClock, signIn } from '../src/testing/index.ts'
+import { fakeClock } from '../src/testing/index.ts'
 import type { Data } from './frameworks/app.ts'
 import { servers } from './frameworks/servers.ts'
+import { edit, signIn } from './helpers/sign-in.ts'
 
 const count = Number(process.argv[2] ?? 100_000)
 const connections = Number(process.argv[3] ?? 5_000)

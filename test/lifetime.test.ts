@@ -1,7 +1,8 @@
 import { createSessions, type SessionOptions } from 'holdfast'
-import { fakeClock, signIn } from 'holdfast/testing'
+import { fakeClock } from 'holdfast/testing'
 import { describe, expect, it, vi } from 'vitest'
 import { browser, manager } from './helpers/browser.ts'
+import { signIn } from './helpers/sign-in.ts'
 
 interface Data {
   n?: number

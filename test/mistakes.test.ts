@@ -6,7 +6,6 @@ import { fastifySessions } from 'holdfast/fastify'
 import { honoSessions } from 'holdfast/hono'
 import { koaSessions } from 'holdfast/koa'
 import { nodeSessions } from 'holdfast/node'
-import { agent } from 'holdfast/testing'
 import { webSessions } from 'holdfast/web'
 import supertest from 'supertest'
 import { describe, expect, it, vi } from 'vitest'
@@ -126,7 +125,7 @@ describe('a mistake is an error that says what to do', () => {
       ;(req as { session?: unknown }).session = null
       res.send('this must not be seen')
     })
-    await agent(supertest(app))
+    await supertest(app)
       .get('/')
       .expect(500, /read only property/)
   })

@@ -649,7 +649,7 @@ describe('durable writes', () => {
     const client = new Redis((between.address() as AddressInfo).port)
     opened.push({ close: () => client.disconnect() }, { close: () => between.close() })
     const store = redisStore(client, { wait: { replicas: 1, timeout: 2_000 } })
-    await store.create('k', record())
+    await store.load('k')
     const call = client.call.bind(client) as (...args: unknown[]) => Promise<unknown>
     const confirmed: unknown[] = []
     vi.spyOn(client, 'call').mockImplementation(async (...args: unknown[]) => {
@@ -662,13 +662,41 @@ describe('durable writes', () => {
       confirmed.push(await call(...args))
       return confirmed.at(-1)
     })
-    await expect(store.destroy('k', Date.now() + HOUR, { durable: true })).rejects.toThrow(
-      /the connection that wrote was replaced before the replicas had confirmed it/,
+    const made = record()
+    await expect(store.create('k', made, { durable: true })).rejects.toThrow(
+      /the connection that wrote was replaced before the replicas had confirmed it, and what it wrote is not there as it was/,
     )
     expect(confirmed).toEqual([1])
-    await store.create('k', record(), { durable: true })
+    await store.create('k', made, { durable: true })
+    expect(confirmed).toEqual([1, 1])
+  })
+
+  it('are written again on a connection that was made after them, and confirmed there', async () => {
+    const primary = await startRedis()
+    const replica = await startReplica(primary)
+    started.push(primary, replica)
+    const client = new Redis(primary.port)
+    opened.push({ close: () => client.disconnect() })
+    const store = redisStore(client, { wait: { replicas: 1, timeout: 2_000 } })
+    const call = client.call.bind(client) as (...args: unknown[]) => Promise<unknown>
+    let waits = 0
+    vi.spyOn(client, 'call').mockImplementation(async (...args: unknown[]) => {
+      if (args[0] === 'WAIT' && waits++ % 2 === 0) {
+        await primary.cli('CLIENT', 'KILL', 'TYPE', 'normal')
+        await once(client, 'ready')
+      }
+      return call(...args)
+    })
+    const made = record({ user: 'ada' })
+    const next = { ...record({ user: 'ada' }), rev: '2' }
+    expect(await store.create('k', made, { durable: true })).toBe(true)
+    expect(await store.update('k', next, made.rev, { durable: true })).toBe('ok')
+    expect(await store.load('k')).toEqual(next)
+    expect(await store.create('k2', record({ user: 'ada' }), { durable: true })).toBe(true)
     expect(await store.destroy('k', Date.now() + HOUR, { durable: true })).toBe(true)
-    expect(confirmed).toEqual([1, 1, 1])
+    expect(await store.users.destroy('ada', Date.now() + HOUR, { durable: true })).toBe(1)
+    expect(waits).toBe(10)
+    for (const key of ['h:k', 'h:k2']) expect(await replica.cli('GET', key)).toMatch(/^destroyed/)
   })
 
   it('that destroy what is destroyed write it once more, so that there is something to wait for', async () => {

@@ -11,7 +11,7 @@ import { openStore } from 'holdfast/stores'
 import { cookieStore } from 'holdfast/stores/cookie'
 import { memcachedStore } from 'holdfast/stores/memcached'
 import { memoryStore } from 'holdfast/stores/memory'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { servers } from './frameworks/servers.ts'
 import { browser, manager, SECRET } from './helpers/browser.ts'
 import { client } from './helpers/client.ts'
@@ -259,13 +259,21 @@ describe('a login that finds out only when it is written that it is one too many
     expect(await userOf(second)).toBe('ann')
   })
 
-  it('leaves the session of the user before', async () => {
-    const { login, between } = raced({ limit: 1, onLimit: 'reject' })
+  it('ends the session of the user before, whose revocation would not have found it meanwhile', async () => {
+    const { login, between, sessions, store } = raced({ limit: 1, onLimit: 'reject' })
     const bob = await login('bob')
     await bob.visit((session) => void (session.data.n = 7))
-    between.run = () => login('ann')
+    between.run = async () => {
+      await login('ann')
+      const { list } = store.users!
+      vi.spyOn(store.users!, 'list').mockImplementationOnce(async (...args) => {
+        expect(await sessions.revoke({ userId: 'bob' })).toBe(0)
+        return list(...args)
+      })
+    }
     await expect(bob.visit((session) => session.login('ann'))).rejects.toThrow(SessionLimitError)
-    expect(await bob.visit((session) => [session.userId, session.data.n])).toEqual(['bob', 7])
+    expect(await bob.visit(({ userId, data }) => [userId, data.n])).toEqual([undefined, undefined])
+    expect(await sessions.stats()).toMatchObject({ sessions: 1 })
   })
 
   it('leaves nothing where there was no session', async () => {
@@ -428,6 +436,8 @@ describe('over HTTP', () => {
       for (const onLimit of ['evict-oldest', 'reject'] as const) {
         const processes = await startProcesses(running.url, [], undefined, {
           maxSessionsPerUser: { limit: 3, onLimit },
+          // How long they wait for each other, on a busy machine.
+          deadlines: { load: '10s', write: '10s', request: '30s' },
         })
         for (let round = 0; round < 5; round++) {
           const user = `${onLimit}-${round}`

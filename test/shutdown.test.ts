@@ -4,9 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { createSessions } from 'holdfast'
 import { openStore } from 'holdfast/stores'
-import { edit } from 'holdfast/testing'
 import { afterEach, describe, expect, it } from 'vitest'
 import { SECRET } from './helpers/browser.ts'
+import { edit } from './helpers/sign-in.ts'
 import { sharedStores } from './helpers/stores.ts'
 
 const script = fileURLToPath(new URL('./helpers/graceful-server.ts', import.meta.url))

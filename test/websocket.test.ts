@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { type Answer, createSessions, SessionEndedError, type SessionOptions, type Store } from 'holdfast'
 import { memoryStore } from 'holdfast/stores/memory'
-import { edit, fakeClock, signIn } from 'holdfast/testing'
+import { fakeClock } from 'holdfast/testing'
 import { Server as SocketIo } from 'socket.io'
 import { io as connectSocketIo } from 'socket.io-client'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -16,6 +16,7 @@ import { WebSocket } from 'ws'
 import { openSockets, SIGNED_OUT } from '../examples/websocket/sockets.ts'
 import { SECRET } from './helpers/browser.ts'
 import { faulty } from './helpers/faults.ts'
+import { edit, signIn } from './helpers/sign-in.ts'
 
 interface Data {
   said?: number

@@ -1,56 +1,48 @@
-/** What is used of supertest and of the requests it makes. */
-export type Agent = object
+import type { Answered, Visitor } from './visitor.ts'
 
 interface TestRequest {
+  /** Where it goes; after a redirect, where that leads. */
+  readonly url: string
   set(header: string, value: string): unknown
-  on(event: 'response', listener: (response: { headers: Record<string, string | string[]> }) => void): unknown
+  unset(header: string): unknown
+  on(event: 'redirect' | 'request' | 'response', listener: (response: Answered) => void): unknown
 }
 
 /**
- * A browser for supertest: keeps cookies, and sends them also where supertest's own agent does not, since a Secure cookie
- * goes over no plain http there (browsers make an exception for localhost).
- *
- * @param request `supertest(app)`
- * @param cookie a Cookie header to start with, for instance from `signIn`
- * @example
- * ```ts
- * import express from 'express'
- * import { agent } from 'holdfast/testing'
- * import supertest from 'supertest'
- *
- * const browser = agent(supertest(express()))
- * await browser.get('/').expect(404)
- * ```
+ * `supertest(app)` whose requests send the visitor's cookies and keep what comes back. Supertest's own agent leaves out Secure cookies
+ * over plain http; browsers do not on localhost.
  */
-export function agent<T extends Agent>(request: T, cookie = ''): T {
-  const jar = new Map<string, string>()
-  for (const pair of cookie.split('; ')) if (pair !== '') keep(jar, pair)
-
+export function agent<R extends object>(request: R, visitor: Pick<Visitor, 'cookie' | 'keep'>): R {
   return new Proxy(request, {
     get(target, name) {
       const method: unknown = Reflect.get(target, name, target)
       if (typeof method !== 'function') return method
       return (...args: unknown[]) => {
         const sent: unknown = method.apply(target, args)
-        if (isTestRequest(sent)) {
-          if (jar.size > 0)
-            sent.set('Cookie', Array.from(jar, ([key, value]) => `${key}=${value}`).join('; '))
-          sent.on('response', ({ headers }) => {
-            for (const line of headers['set-cookie'] ?? []) keep(jar, line)
-          })
-        }
+        if (!isTestRequest(sent)) return sent
+        carryCookies(sent, visitor)
         return sent
       }
     },
   })
 }
 
-function keep(jar: Map<string, string>, line: string): void {
-  const [pair = '', ...attributes] = line.split(/;\s*/)
-  const at = pair.indexOf('=')
-  const isCleared = attributes.some((attribute) => /^max-age=0$/i.test(attribute))
-  if (isCleared) jar.delete(pair.slice(0, at))
-  else jar.set(pair.slice(0, at), pair.slice(at + 1))
+/** Over redirects too, but to no other origin, and from none. */
+function carryCookies(request: TestRequest, visitor: Pick<Visitor, 'cookie' | 'keep'>): void {
+  let home: string | undefined // known once supertest has started the server
+  let isAtHome = true
+  const give = () => (visitor.cookie === '' ? request.unset('Cookie') : request.set('Cookie', visitor.cookie))
+  const keep = (response: Answered) => {
+    if (isAtHome) visitor.keep(response)
+  }
+  give()
+  request.on('request', () => (home ??= new URL(request.url).origin))
+  request.on('response', keep)
+  request.on('redirect', (response) => {
+    keep(response)
+    isAtHome = new URL(request.url).origin === home
+    if (isAtHome) give()
+  })
 }
 
 function isTestRequest(value: unknown): value is TestRequest {

@@ -1,5 +1,5 @@
-export { type Agent, agent } from './agent.ts'
 export { type FakeClock, fakeClock } from './clock.ts'
-export { edit, signIn } from './cookies.ts'
+export type { StorageState } from './cookie-jar.ts'
 export { storeSuite } from './store-suite/index.ts'
 export type { OptionalCapability, Runner, StoreOpener, StoreUnderTest } from './store-suite/suite.ts'
+export { type Answered, type Visitor, type VisitorOptions, visitor } from './visitor.ts'

@@ -8,11 +8,11 @@ import { fastifySessions } from 'holdfast/fastify'
 import { honoSessions } from 'holdfast/hono'
 import { koaSessions } from 'holdfast/koa'
 import { memoryStore } from 'holdfast/stores/memory'
-import { signIn } from 'holdfast/testing'
 import { Hono } from 'hono'
 import Koa from 'koa'
 import { describe, expect, it, vi } from 'vitest'
 import { SECRET } from '../helpers/browser.ts'
+import { signIn } from '../helpers/sign-in.ts'
 
 interface Listening {
   address(): unknown

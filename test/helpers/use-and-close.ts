@@ -7,8 +7,8 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createSessions } from 'holdfast'
 import { openStore } from 'holdfast/stores'
-import { edit, signIn } from 'holdfast/testing'
 import { SECRET } from './browser.ts'
+import { edit, signIn } from './sign-in.ts'
 
 const [, , url, freeze] = process.argv
 const alive = () => process.getActiveResourcesInfo().sort()

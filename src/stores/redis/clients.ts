@@ -56,6 +56,8 @@ export interface NodeRedisClient {
 export interface NodeRedisCluster {
   readonly isOpen: boolean
   readonly masters: readonly { readonly address: string }[]
+  /** By slot. */
+  readonly slots: readonly { readonly master: object }[]
   sendCommand(firstKey: string, isReadonly: boolean, args: string[]): Promise<unknown>
   // biome-ignore lint/suspicious/noExplicitAny: its parameter is the client's own type for what `masters` holds
   nodeClient(node: any): Promise<NodeRedisClient>
@@ -159,10 +161,21 @@ function nodeRedisSentinel(client: NodeRedisSentinel): Commander {
 }
 
 function nodeRedisCluster(client: NodeRedisCluster): Commander {
+  const nodeOf = async (key: string): Promise<NodeRedisClient> => {
+    const slot = Number(await client.sendCommand(key, false, ['CLUSTER', 'KEYSLOT', key]))
+    const node = client.slots[slot]?.master
+    if (node === undefined) throw new Error(`no primary of the Cluster is known for slot ${slot}`)
+    return client.nodeClient(node)
+  }
   return {
     isCluster: true,
     isPool: false,
-    command: (args, key) => client.sendCommand(key, false, [...args]),
+    // It knows commands without a key, and sends them to any node, or to all of them.
+    async command(args, key) {
+      return args.includes(key)
+        ? client.sendCommand(key, false, [...args])
+        : (await nodeOf(key)).sendCommand([...args])
+    },
     primaries: async () =>
       client.masters.map((master) => ({
         address: master.address,

@@ -39,6 +39,10 @@ const BATCH_SIZE = 500
 /** What DESTROY answers for what was destroyed before. No name of an entry and no owner looks like it. */
 const DESTROYED = 'destroyed'
 
+/** How often a durable write follows its key to another connection. */
+const MOST_MOVES = 5
+const ONE_CONNECTION = 'Give the store a client with one connection, or leave out { wait }'
+
 type Field = 'user' | 'externalId'
 
 export class RedisStore implements Store {
@@ -82,7 +86,7 @@ export class RedisStore implements Store {
         await this.#removeFromIndexes([[key, record, name]])
         return false
       }
-      await this.#settle(writers)
+      await this.#settle(writers, () => this.#writeAgain(recordKey, record))
       return true
     })
   }
@@ -97,8 +101,7 @@ export class RedisStore implements Store {
       const recordKey = this.#recordKey(key)
       const writers = await this.#writersOf([recordKey], options)
       const args = [formatValue(record), encodePercent(expectedRev)]
-      const unowned = formatOwner(record) ? [] : ['', expiryOf(record)]
-      let answer = textOf(await this.#script(UPDATE, recordKey, [...args, ...unowned]))
+      let answer = textOf(await this.#script(UPDATE, recordKey, [...args, ...unownedOf(record)]))
       let name = ''
       if (answer === 'index') {
         name = await this.#addToIndexes(key, record, record)
@@ -109,7 +112,7 @@ export class RedisStore implements Store {
         return answer
       }
       if (answer !== 'ok') await this.#removeReplaced(key, answer)
-      await this.#settle(writers)
+      await this.#settle(writers, () => this.#writeAgain(recordKey, record))
       return 'ok'
     })
   }
@@ -148,7 +151,7 @@ export class RedisStore implements Store {
         const { name, owner } = parseIndexed(held)
         await this.#removeFromIndexes([[key, owner, name]])
       }
-      await this.#settle(writers)
+      await this.#settle(writers, () => this.#script(DESTROY, recordKey, [String(until)]))
       return held !== DESTROYED
     })
   }
@@ -321,7 +324,9 @@ export class RedisStore implements Store {
           const ended = keys.flatMap((key, i) =>
             answers[i] === null ? [] : [[key, textOf(answers[i])] as const],
           )
-          if (ended.length > 0) await this.#settle(writers)
+          const endAgain = () =>
+            inBatches(ended, ([key]) => this.#script(DESTROY, this.#recordKey(key), args))
+          if (ended.length > 0) await this.#settle(writers, endAgain)
           const destroyed = ended.flatMap(([key, held]) => {
             if (held === DESTROYED) return []
             const { name, owner } = parseIndexed(held)
@@ -346,27 +351,39 @@ export class RedisStore implements Store {
   }
 
   /**
-   * Waits for the replicas. WAIT counts those that have the last write of its own connection, and all of them on a connection that
-   * wrote nothing: so the one that wrote must still be there.
+   * Waits for the replicas. WAIT counts those that have the last write of its own connection, and all of them on a connection that wrote
+   * nothing: after a reconnect, a failover, or when the key has moved to another node, so it is written `again` there.
    */
-  async #settle(writers: Writers = []): Promise<void> {
+  async #settle(writers: Writers = [], again: () => Promise<unknown>): Promise<void> {
     if (this.#wait === undefined) return
     const { replicas, timeout } = this.#wait
-    for (const [key, connection] of writers) {
-      const reached = Number(await this.#commander.command(['WAIT', String(replicas), String(timeout)], key))
-      if (reached < replicas) {
-        throw new Error(
-          `${reached} of ${replicas} replicas confirmed the write within ${timeout} ms; the primary has it. ` +
-            'Look after the replicas, or ask for fewer in { wait }',
+    for (const [key, writer] of writers) {
+      for (let connection = writer, left = MOST_MOVES; ; left--) {
+        const reached = Number(
+          await this.#commander.command(['WAIT', String(replicas), String(timeout)], key),
         )
-      }
-      if ((await this.#connectionTo(key)) !== connection) {
-        throw new Error(
-          'the connection that wrote was replaced before the replicas had confirmed it, so nobody knows whether they have it. ' +
-            'If this goes on, give the store a client with one connection',
-        )
+        if (reached < replicas) {
+          throw new Error(
+            `${reached} of ${replicas} replicas confirmed the write within ${timeout} ms; the primary has it. ` +
+              'Look after the replicas, or ask for fewer in { wait }',
+          )
+        }
+        const now = await this.#connectionTo(key)
+        if (now === connection) break
+        if (left === 0) throw new Error(`the connection changes all the time. ${ONE_CONNECTION}`)
+        connection = now
+        await again()
       }
     }
+  }
+
+  /** What this store has written, unless it is no longer there. */
+  async #writeAgain(recordKey: string, record: StoredRecord): Promise<void> {
+    const args = [formatValue(record), encodePercent(record.rev), ...unownedOf(record)]
+    if (textOf(await this.#script(UPDATE, recordKey, args)) === 'ok') return
+    throw new Error(
+      'the connection that wrote was replaced before the replicas had confirmed it, and what it wrote is not there as it was',
+    )
   }
 
   /** Tells it from every other connection, of other servers too. */
@@ -459,6 +476,11 @@ function isForbidden(error: unknown): boolean {
 
 /** By key, how the server calls the connection that writes it. */
 type Writers = readonly (readonly [key: string, connection: string])[]
+
+/** What UPDATE is to know of a record that has no owner. */
+function unownedOf(record: StoredRecord): string[] {
+  return formatOwner(record) ? [] : ['', expiryOf(record)]
+}
 
 function expiryOf({ expires }: StoredRecord): string {
   return expires >= NEVER ? 'never' : String(Math.max(1, expires))
