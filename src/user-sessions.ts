@@ -94,7 +94,8 @@ function decoded(text: string, codec: Codec): unknown {
   }
 }
 
-function forJson(value: unknown): unknown {
+/** What JSON has no form for in the nearest that it has. */
+export function forJson(value: unknown): unknown {
   if (typeof value === 'bigint') return String(value)
   if (typeof value === 'number')
     return Number.isFinite(value) && !Object.is(value, -0) ? value : inWords(value)

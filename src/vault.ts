@@ -243,6 +243,9 @@ function isQuiet(left: number): boolean {
 }
 
 /** What a sealed text is bound to: whose it is and under which key, which the store could otherwise exchange. */
-function bound(handle: string, { user, externalId }: Pick<StoredRecord, 'user' | 'externalId'>): string {
+export function bound(
+  handle: string,
+  { user, externalId }: Pick<StoredRecord, 'user' | 'externalId'>,
+): string {
   return JSON.stringify([handle, user ?? null, externalId ?? null])
 }

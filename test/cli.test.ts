@@ -1,7 +1,5 @@
 /** The built command, as a process of its own, on real stores. */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,24 +8,20 @@ import { openStore } from 'holdfast/stores'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Progress } from '../src/cli/progress.ts'
 import { isTombstone, type StoredRecord } from '../src/store.ts'
+import { type BuiltCommand, buildCommand, type Ended } from './helpers/command.ts'
 import { freePort } from './servers/process.ts'
 import { type RedisServer, startRedis, until } from './servers/redis.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-// A build of its own, since other tests may be reading `dist`; where the package's dependencies are found.
-const built = join(root, '.cache/cli')
-const holdfast = join(built, 'dist/cli/holdfast.js')
 const SECRET = 'hunter2'
 
+let command: BuiltCommand
 let folder: string
 let redis: RedisServer
 let to: string
 
 beforeAll(async () => {
-  rmSync(built, { recursive: true, force: true })
-  mkdirSync(built, { recursive: true })
-  copyFileSync(join(root, 'package.json'), join(built, 'package.json'))
-  execFileSync('npx', ['tsc', '-p', 'tsconfig.build.json', '--outDir', join(built, 'dist')], { cwd: root })
+  command = buildCommand('cli')
   redis = await startRedis()
   to = `redis://127.0.0.1:${redis.port}`
 })
@@ -57,7 +51,7 @@ describe('holdfast', () => {
   const from = `redis://u:${SECRET}@127.0.0.1`
   const url = migrating(from, from)
   it.each([
-    ['no command', [], /^holdfast: a command is missing\. Commands: drain\. /],
+    ['no command', [], /^holdfast: a command is missing\. Commands: list, .*, drain\. /],
     ['another command', ['dry'], /^holdfast: there is no such command or option: dry\. /],
     ['a URL for a command', [url], /^holdfast: there is no such command or option\. Commands/],
     ['no URL', ['drain'], /^holdfast drain: a URL is missing: give one, or set HOLDFAST_STORE\. /],
@@ -89,7 +83,7 @@ describe('holdfast', () => {
       const { code, stdout, stderr } = await run(...args)
       expect([code, stdout]).toEqual([2, ''])
       expect(stderr).toMatch(message)
-      expect(stderr).toMatch(/^[^\n]+ See holdfast( drain)? --help\n$/)
+      expect(stderr).toMatch(/^[^\n]+ See holdfast( --help\n| drain --help\nUsage: holdfast drain [^\n]+\n)$/)
       expect(stderr).not.toContain(SECRET)
     },
   )
@@ -373,24 +367,8 @@ describe('its progress on a terminal', () => {
 
 // ---- helpers ----
 
-interface Ended {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
 function start(args: readonly string[], env: Record<string, string> = {}) {
-  const child: ChildProcess = spawn(process.execPath, [holdfast, ...args], {
-    cwd: folder,
-    env: { ...process.env, HOLDFAST_STORE: '', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  const printed = { stdout: '', stderr: '' }
-  for (const name of ['stdout', 'stderr'] as const) {
-    child[name]!.on('data', (chunk: Buffer) => (printed[name] += chunk))
-  }
-  const ended = once(child, 'close').then(([code]): Ended => ({ code, ...printed }))
-  return { child, ended }
+  return command.start(args, { cwd: folder, env })
 }
 
 function run(...args: string[]): Promise<Ended> {

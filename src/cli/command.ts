@@ -1,4 +1,5 @@
 import type { ParseArgsConfig } from 'node:util'
+import { StoreUnavailableError } from '../errors.ts'
 
 /** A command of `holdfast`; each has a file of its own and a line in holdfast.ts. */
 export interface Command {
@@ -31,6 +32,8 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
+/** Of a store that fails, what the store itself says of it: that has the cure. */
 export function messageOf(thrown: unknown): string {
+  if (thrown instanceof StoreUnavailableError && thrown.cause instanceof Error) return thrown.cause.message
   return thrown instanceof Error ? thrown.message : String(thrown)
 }

@@ -5,7 +5,7 @@ import { StoreError } from '../stores/store-error.ts'
 import { type Command, DONE, messageOf, UsageError } from './command.ts'
 import { format, Progress } from './progress.ts'
 import { exitCodeOf, stopSignal } from './stop.ts'
-import { storeUrl, URL_HELP } from './store-url.ts'
+import { endsWithTheProcess, storeUrl, URL_HELP } from './store-url.ts'
 
 export const drain: Command = {
   summary: 'moves all sessions of a migrating store from its old store to its new one',
@@ -88,13 +88,6 @@ function open(url: string): MigratingStore {
   } catch (error) {
     throw error instanceof StoreError ? error : new UsageError(messageOf(error), { cause: error })
   }
-}
-
-function endsWithTheProcess(url: string): boolean {
-  if (/^(memory:|sqlite::memory:|cookie:)/i.test(url)) return true
-  if (!/^(migrating|layered):/i.test(url)) return false
-  const parts = new URLSearchParams(url.slice(url.indexOf('?') + 1))
-  return endsWithTheProcess(parts.get('to') ?? parts.get('database') ?? '')
 }
 
 /** What the stores have to say of themselves: a server that evicts, for instance. Each once. */

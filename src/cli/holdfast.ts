@@ -2,9 +2,18 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type Command, DONE, FAILED, type Given, messageOf, UsageError, WRONG_USAGE } from './command.ts'
+import { doctor } from './doctor.ts'
 import { drain } from './drain.ts'
+import { init } from './init.ts'
+import { list } from './list.ts'
+import { revoke } from './revoke.ts'
+import { show } from './show.ts'
+import { stats } from './stats.ts'
+import { sweep } from './sweep.ts'
 
-const COMMANDS: ReadonlyMap<string, Command> = new Map([['drain', drain]])
+const COMMANDS: ReadonlyMap<string, Command> = new Map(
+  Object.entries({ list, show, stats, revoke, sweep, doctor, init, drain }),
+)
 
 const HELP = `Usage: holdfast <command> [options]
 
@@ -18,6 +27,12 @@ Options:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (143 by SIGTERM).
 `
+
+// Whoever reads no further (head, less) has what they wanted.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit()
+})
 
 process.exitCode = await main(process.argv.slice(2))
 
@@ -50,6 +65,7 @@ async function perform(name: string, command: Command, args: readonly string[]):
     const isUsage = error instanceof UsageError
     const message = messageOf(error).replace(/\s*\n\s*/g, ' ')
     process.stderr.write(`${name}: ${message}${isUsage ? `. See ${name} --help` : ''}\n`)
+    if (isUsage) process.stderr.write(`${command.help.split('\n', 1)[0]}\n`)
     if (args.includes('--verbose')) process.stderr.write(stacksOf(error))
     return isUsage ? WRONG_USAGE : FAILED
   }
@@ -58,11 +74,26 @@ async function perform(name: string, command: Command, args: readonly string[]):
 function parse({ options }: Command, args: readonly string[]): Given {
   const common = { help: { type: 'boolean', short: 'h' }, verbose: { type: 'boolean' } } as const
   try {
-    return parseArgs({ args: [...args], options: { ...options, ...common }, allowPositionals: true })
+    return parseArgs({ args: besideHandles(args), options: { ...options, ...common }, allowPositionals: true })
   } catch (error) {
     // What follows is how to escape a dash.
     throw new UsageError(messageOf(error).replace(/\.\s.*/s, ''), { cause: error })
   }
+}
+
+const HANDLE_WITH_DASH = /^-[\w-]{42}$/
+
+/** One handle in 64 begins with a dash. Whoever pastes it does not mean an option. */
+function besideHandles(args: readonly string[]): string[] {
+  const others: string[] = []
+  const handles: string[] = []
+  for (const arg of args) {
+    if (!HANDLE_WITH_DASH.test(arg)) others.push(arg)
+    else if (others.at(-1) === '--handle') others.push(`${others.pop()}=${arg}`)
+    else handles.push(arg)
+  }
+  if (handles.length === 0) return others
+  return [...others, ...(others.includes('--') ? [] : ['--']), ...handles]
 }
 
 /** Stacks alone: drivers add to their errors what they were sent. */

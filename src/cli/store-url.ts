@@ -15,3 +15,11 @@ export function storeUrl(positionals: readonly string[]): string {
   if (url) return url
   throw new UsageError('a URL is missing: give one, or set HOLDFAST_STORE')
 }
+
+/** Whether what is kept there ends with this process, or is not kept at all. */
+export function endsWithTheProcess(url: string): boolean {
+  if (/^(memory:|sqlite::memory:|cookie:)/i.test(url)) return true
+  if (!/^(migrating|layered):/i.test(url)) return false
+  const parts = new URLSearchParams(url.slice(url.indexOf('?') + 1))
+  return endsWithTheProcess(parts.get('to') ?? parts.get('database') ?? '')
+}

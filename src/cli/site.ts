@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import type { ParseArgsConfig } from 'node:util'
+import type { SessionOptions } from '../options.ts'
+import { createSessions, type Sessions } from '../sessions.ts'
+import type { Store } from '../store.ts'
+import { openStore } from '../stores/index.ts'
+import { StoreError } from '../stores/store-error.ts'
+import { type Given, messageOf, UsageError } from './command.ts'
+import { type Config, readConfig } from './config.ts'
+import { endsWithTheProcess, URL_HELP } from './store-url.ts'
+
+/** The sessions that a command is about: those of one manager, in one store. */
+export interface Site {
+  readonly store: Store
+  readonly name: string
+}
+
+type Options = NonNullable<ParseArgsConfig['options']>
+
+export const SITE_OPTIONS = {
+  store: { type: 'string' },
+  name: { type: 'string' },
+  json: { type: 'boolean' },
+} as const satisfies Options
+
+/** For the help of commands that take these options. */
+export const STORE_HELP = `      --store <url>       the store, as the site opens it: redis://localhost, postgres://db/app, sqlite:./sessions.db, file:./sessions`
+export const NAME_HELP = `      --name <name>       of the manager, if createSessions was given one; id by default`
+export const JSON_HELP = `      --json              one JSON document on stdout, for machines
+  -h, --help              this text
+      --verbose           where an error comes from
+
+${URL_HELP.replaceAll('on the command line', 'given')}
+Without it too, it is store in holdfast.config.ts, .js or .json in the current folder, beside name, the manager's.`
+
+/** For commands that read records. */
+export const SECRET_HELP = `Sealed records (seal: true) are read with the site's secret, in the environment variable HOLDFAST_SECRET.`
+
+/** Longer than for a request: nobody waits for a page, and drivers connect meanwhile. */
+export const DEADLINES = { load: 10_000, write: 10_000, request: 60_000 }
+
+/** For commands that take options alone. */
+export function refusePositionals({ positionals }: Given): void {
+  if (positionals.length === 0) return
+  const count = positionals.length === 1 ? 'is 1 argument' : `are ${positionals.length} arguments`
+  throw new UsageError(`this command takes options alone, and there ${count}; the URL follows --store`)
+}
+
+/**
+ * Opens the store of a site for the time of `work`. A typing mistake in a path does not become a new, empty store.
+ * @throws UsageError
+ */
+export async function withSite<T>({ values }: Given, work: (site: Site) => Promise<T>): Promise<T> {
+  const config = await readConfig()
+  const name = nameOf(values, config)
+  const url = urlOf(values, config)
+  const path = /^(?:file:|sqlite:)(?:\/\/(?=\/))?([^?]+)/i.exec(url)?.[1]
+  if (path !== undefined && !existsSync(path)) {
+    throw new UsageError(
+      `there is nothing at ${JSON.stringify(path)}, to which --store (or HOLDFAST_STORE, or holdfast.config) points from here; correct the path`,
+    )
+  }
+  return withStore(url, (store) => work({ store, name }))
+}
+
+/** Opens a store for the time of `work`. */
+export async function withStore<T>(url: string, work: (store: Store) => Promise<T>): Promise<T> {
+  let store: Store
+  try {
+    store = openStore(url)
+  } catch (error) {
+    throw error instanceof StoreError ? error : new UsageError(messageOf(error), { cause: error })
+  }
+  try {
+    return await work(store)
+  } finally {
+    // What is done is done, and an error of the command says more.
+    await store.close?.().catch(() => {})
+  }
+}
+
+/** From the command line, else the environment, else the file. @throws UsageError */
+export function urlOf({ store }: Given['values'], config: Config): string {
+  const url = (store as string | undefined) ?? (process.env.HOLDFAST_STORE || config.store)
+  if (!url) throw new UsageError('the store is missing: give --store <url>, or set HOLDFAST_STORE')
+  if (endsWithTheProcess(url)) {
+    throw new UsageError(
+      'this store holds nothing that another process could see; give --store the URL of one that is shared',
+    )
+  }
+  return url
+}
+
+function nameOf(values: Given['values'], config: Config): string {
+  const name = values.name ?? config.name ?? 'id'
+  if (/^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(String(name))) return String(name)
+  throw new UsageError(
+    `--name: ${JSON.stringify(name)} (or name in holdfast.config) must be 1 to 32 letters, digits, "-" or "_", a letter first, as createSessions was given it`,
+  )
+}
+
+/** A manager for what needs no cookie: its secret signs nothing. Closing it closes the store too. */
+export function managerOf(
+  { store, name }: Site,
+  options: SessionOptions<object> = {},
+  warn = warnOnce(),
+): Sessions<object> {
+  const sessions = createSessions<object>({
+    store,
+    name,
+    secret: randomBytes(32),
+    deadlines: DEADLINES,
+    sweepEvery: false,
+    logger: { warn, error: warn },
+    ...options,
+  })
+  sessions.on('error', ({ error }) => warn(messageOf(error)))
+  return sessions
+}
+
+function warnOnce(): (message: string) => void {
+  const told = new Set<string>()
+  return (message) => {
+    if (!told.has(message)) process.stderr.write(`Warning: ${message}\n`)
+    told.add(message)
+  }
+}
