@@ -4,7 +4,14 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters, styleText } from 'node:util'
-import { createSessions, type Finding, type SessionOptions, type Sessions, type Store, type StoredRecord } from 'holdfast'
+import {
+  createSessions,
+  type Finding,
+  type SessionOptions,
+  type Sessions,
+  type Store,
+  type StoredRecord,
+} from 'holdfast'
 import { openStore } from 'holdfast/stores'
 import Database from 'libsql'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -271,13 +278,7 @@ describe('holdfast show', () => {
     const [ended, live] = [await visit('ann', 0), await visit('bob', 0)]
     await sessions.revoke({ handle: ended })
     for (const args of [['no-such'], [ended], ['--name', 'admin', live]]) {
-      const { code, stdout, stderr } = await run(
-        'show',
-        '--store',
-        url,
-        ...args.slice(0, -1),
-                args.at(-1)!,
-      )
+      const { code, stdout, stderr } = await run('show', '--store', url, ...args.slice(0, -1), args.at(-1)!)
       expect([code, stdout]).toEqual([1, ''])
       expect(stderr).toMatch(
         /^holdfast show: there is no session of (id|admin) with this handle in the sqlite/,
@@ -579,9 +580,7 @@ describe('sealed records', () => {
     const handle = await visit('ann', 0)
     const env = { HOLDFAST_SECRET: SECRET }
     expect((await runWith(env, 'list', '--store', url)).stdout).toMatch(/ann .* 33 bytes/)
-    expect((await runWith(env, 'show', '--reveal', '--store', url, handle)).stdout).toMatch(
-      /\["milk"\]/,
-    )
+    expect((await runWith(env, 'show', '--reveal', '--store', url, handle)).stdout).toMatch(/\["milk"\]/)
     expect((await runWith(env, 'stats', '--store', url)).stdout).toMatch(/^sessions +1$/m)
   })
 

@@ -15,6 +15,8 @@ const COMMANDS: ReadonlyMap<string, Command> = new Map(
   Object.entries({ list, show, stats, revoke, sweep, doctor, init, drain }),
 )
 
+const HANDLE_WITH_DASH = /^-[\w-]{42}$/
+
 const HELP = `Usage: holdfast <command> [options]
 
 Commands:
@@ -74,14 +76,16 @@ async function perform(name: string, command: Command, args: readonly string[]):
 function parse({ options }: Command, args: readonly string[]): Given {
   const common = { help: { type: 'boolean', short: 'h' }, verbose: { type: 'boolean' } } as const
   try {
-    return parseArgs({ args: besideHandles(args), options: { ...options, ...common }, allowPositionals: true })
+    return parseArgs({
+      args: besideHandles(args),
+      options: { ...options, ...common },
+      allowPositionals: true,
+    })
   } catch (error) {
     // What follows is how to escape a dash.
     throw new UsageError(messageOf(error).replace(/\.\s.*/s, ''), { cause: error })
   }
 }
-
-const HANDLE_WITH_DASH = /^-[\w-]{42}$/
 
 /** One handle in 64 begins with a dash. Whoever pastes it does not mean an option. */
 function besideHandles(args: readonly string[]): string[] {
