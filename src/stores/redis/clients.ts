@@ -145,8 +145,8 @@ function ioredisCluster(client: IoredisClient): Commander {
 }
 
 /**
- * Each command gets a timer of the client's, as an AbortSignal, for as long as it waits to be sent: where it is sent at once that is nothing but half of
- * the price of a command.
+ * The client makes a timer for each command, an AbortSignal, for as long as it waits to be sent. Where it is sent at once, that guards nothing
+ * and costs half as much as all else about it (docs/performance.md).
  */
 const SENT_AT_ONCE = { timeout: 0 }
 
