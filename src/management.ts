@@ -120,11 +120,15 @@ export function createManagement(core: Core): Management {
     return page.cursor === undefined ? { sessions } : { sessions, cursor: page.cursor }
   }
 
-  async function eachKept(visit: (handle: string, kept: Kept) => Promise<void> | void): Promise<void> {
+  async function eachKept(
+    visit: (handle: string, kept: Kept) => Promise<void> | void,
+    visitUnreadable?: (handle: string) => Promise<void>,
+  ): Promise<void> {
     let cursor: string | undefined
     do {
       const page = await vault.scan(cursor, PAGE)
       for (const { handle, kept } of page.items) if (isLive(kept)) await visit(handle, kept)
+      for (const handle of page.unreadable) await visitUnreadable?.(handle)
       cursor = page.cursor
     } while (cursor !== undefined)
   }
@@ -171,6 +175,16 @@ export function createManagement(core: Core): Management {
     await eachKept(async (handle, { record }) => {
       if (isMeant(record) && (await vault.destroy(handle, clock() + QUIET_TIME))) count++
     })
+    return count
+  }
+
+  /** Also what cannot be read: with the secret that it was sealed by, it would be somebody's again. */
+  async function destroyAll(): Promise<number> {
+    let count = 0
+    const end = async (handle: string) => {
+      if (await vault.destroy(handle, clock() + QUIET_TIME)) count++
+    }
+    await eachKept(end, end)
     return count
   }
 
@@ -244,7 +258,7 @@ export function createManagement(core: Core): Management {
     all,
     revoke,
     revokeOthers,
-    revokeAll: async () => announced(await destroyWhere(() => true)),
+    revokeAll: async () => announced(await destroyAll()),
     exportUser: async (userId) => exportUser(text('userId', userId), core),
     stats,
     sweep: () => sweepAll(true),

@@ -68,6 +68,7 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
   revoke(target: RevokeTarget): Promise<number>
   /** Ends all sessions of this one's user but this one. */
   revokeOthers(session: Session<Data>): Promise<number>
+  /** Ends everybody's session, also those whose record cannot be read; how many. */
   revokeAll(): Promise<number>
   /**
    * Everything that is kept of a user, as data for JSON: for those who ask what you hold of them. Sessions that have expired and are not yet swept are

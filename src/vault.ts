@@ -26,6 +26,8 @@ export interface Kept {
 
 export interface KeptPage {
   readonly items: readonly { readonly handle: string; readonly kept: Kept }[]
+  /** Handles of records that cannot be read. */
+  readonly unreadable: readonly string[]
   readonly cursor?: string
 }
 
@@ -90,7 +92,7 @@ export interface VaultParts {
   /** For what clients carry, which is always sealed. */
   readonly cookieSeal: Seal
   readonly clock: () => number
-  /** Told of records in a list that cannot be read; they are left out. */
+  /** Told of records in a list that cannot be read. */
   readonly onInvalid: (handle: string, error: Error) => void
 }
 
@@ -115,6 +117,7 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
   }
 
   function unpackPage(page: Page): KeptPage {
+    const unreadable: string[] = []
     const items = page.items.flatMap(([key, stored]) => {
       if (!key.startsWith(prefix)) return []
       const handle = key.slice(prefix.length)
@@ -122,10 +125,11 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
         return [{ handle, kept: unpack(handle, stored) }]
       } catch (error) {
         onInvalid(handle, error as Error)
+        unreadable.push(handle)
         return []
       }
     })
-    return page.cursor === undefined ? { items } : { items, cursor: page.cursor }
+    return { items, unreadable, ...(page.cursor !== undefined && { cursor: page.cursor }) }
   }
 
   function openCarried(handle: string, { text, generation }: Carried): string {

@@ -6,6 +6,7 @@ import { memoryStore } from 'holdfast/stores/memory'
 import { sqliteStore } from 'holdfast/stores/sql'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { browser, manager, SECRET } from './helpers/browser.ts'
+import { counting } from './helpers/counting-store.ts'
 
 interface Data {
   n?: number
@@ -29,6 +30,21 @@ async function withDevices(count = 3) {
 }
 
 describe('the sessions of a user', () => {
+  it('ends everybody with revokeAll, also those whose records cannot be read now', async () => {
+    const store = memoryStore()
+    const sealedBy = (secret: string) => manager({ store: counting(store), seal: true, secret })
+    const before = sealedBy('an older secret, Zt6WmK1oCb9NxPy4EjSv8RgU')
+    const leaked = browser(before.sessions)
+    await leaked.visit((session) => session.login('ann'))
+    const after = sealedBy('a newer secret, fB8sYq2Lw7RkXc5TnVz9JpGm4')
+    await browser(after.sessions).visit((session) => session.login('bob'))
+    const invalid: unknown[] = []
+    after.sessions.on('invalid', (event) => invalid.push(event))
+    expect(await after.sessions.revokeAll()).toBe(2)
+    expect(invalid).toHaveLength(1)
+    expect(await leaked.visit(({ userId }) => userId)).toBeUndefined()
+  })
+
   it('are listed with what a page of devices needs, the last used first', async () => {
     const { sessions, jars, clock } = await withDevices()
     const list = await sessions.list('ann')

@@ -6,7 +6,7 @@ import { expect, it } from 'vitest'
 
 /** Small is a feature. Raise the budget only for what an application would miss. */
 const BUDGET = {
-  index: 32_600,
+  index: 32_800,
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
   'stores/sql/index': 11_300,
