@@ -37,6 +37,30 @@ describe('a copy', () => {
   })
 })
 
+describe('what a cache has spoilt', () => {
+  it.each([
+    '',
+    'null',
+    '5',
+    '[]',
+    '[1]',
+    '["a",2,null,null]',
+    '[1,"b",null,null]',
+    '[1e400,2,null,null]',
+    '[1,1e400,null,null]',
+    '[1,2,5,null]',
+    '[1,2,null,{}]',
+  ])('is no copy: %j', (header) => {
+    expect(() => recordIn({ ...plain, text: `${header}\nline` })).toThrow()
+  })
+
+  it('is told from what another program has written there', () => {
+    expect(() => recordIn({ ...plain, text: '["a",2,null,null]\nline' })).toThrow(
+      'an entry of the cache does not begin as one that was written there',
+    )
+  })
+})
+
 describe('a lease', () => {
   it('has no text, and a revision that no other has', () => {
     const made = lease(NOW, FOR)

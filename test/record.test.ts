@@ -162,6 +162,67 @@ describe('what is no record of ours', () => {
     expect(parsing(`${line}\n{}`)).toThrow(/^the first line of the record is not as this version/)
   })
 
+  it('has generations up to the last that a token can have, and times as far as a Date goes', () => {
+    const furthest = 8_640_000_000_000_000
+    const all = (fields: Partial<SessionRecord>) =>
+      parseRecord(formatRecord({ ...user, ...fields }, ''), NOBODY).record
+    const generations = { generation: 2 ** 24 - 1, retiredBelow: 2 ** 24 - 1, userSince: 2 ** 24 - 1 }
+    expect(all(generations)).toMatchObject(generations)
+    for (const time of [furthest, -furthest]) {
+      const times = { rotatedAt: time, confirmedAt: time, retiredAt: time, endsAt: time, cookieAt: time }
+      expect(all(times)).toMatchObject(times)
+    }
+    for (const name of ['generation', 'retiredBelow', 'userSince'] as const)
+      for (const value of [-1, 2 ** 24])
+        expect(() => all({ [name]: value }), name).toThrow(/that no session has$/)
+    expect(() => all({ generation: 0 })).toThrow(/a time or a generation that no session has$/)
+    for (const name of [
+      'rotatedAt',
+      'confirmedAt',
+      'retiredAt',
+      'authenticatedAt',
+      'endsAt',
+      'cookieAt',
+    ] as const)
+      for (const value of [furthest + 2, -furthest - 2])
+        expect(() => all({ [name]: value }), `${name} ${value}`).toThrow(InvalidRecordError)
+    expect(() => parseRecord('A2dw3cgn5j9n\n', NOBODY)).toThrow(/that no session has$/)
+  })
+
+  it.each([
+    ...[
+      '{"lv":5}',
+      '{"st":{}}',
+      '{"bd":[]}',
+      '{"lu":"9"}',
+      '{"lu":null}',
+      '{"idle":"x"}',
+      '{"idle":true}',
+      '{"abs":null}',
+      '{"per":1}',
+    ],
+    ...[
+      '{"about":1}',
+      '{"about":null}',
+      '{"about":["x"]}',
+      '{"about":{"a":1}}',
+      '{"cl":"x"}',
+      '{"cl":{"browser":5}}',
+    ],
+    ...[
+      '{"f":1}',
+      '{"f":{"length":0}}',
+      '{"f":[null]}',
+      '{"f":["abc"]}',
+      '{"f":[["a","b"]]}',
+      '{"f":[["a","b",3]]}',
+    ],
+  ])('is refused if its fields have other types: %s', (rest) => {
+    const name = Object.keys(JSON.parse(rest))[0]
+    const message = `${name} in the first line of the record is not as Holdfast writes it`
+    expect(() => parseRecord(`Amywpiww0 ${rest}\n{}`, NOBODY)).toThrow(message)
+  })
+
   it('is refused if the line ends with what is not JSON, without a word of it', () => {
     const refused = parsing('Amywpiww0 {"st":}\n{}')
     expect(refused).toThrow(InvalidRecordError)
