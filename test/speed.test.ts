@@ -12,6 +12,8 @@ import { beforeAll, expect, test } from 'vitest'
 
 const ATTEMPTS = 3
 const ROUNDS = 11
+/** Microseconds for a request to Fastify without sessions, on the machine that the goals were set on. */
+const BARE_FASTIFY = 15
 const root = fileURLToPath(new URL('..', import.meta.url))
 const node = (...args: string[]) => promisify(execFile)(process.execPath, args, { cwd: root })
 
@@ -40,14 +42,17 @@ test('on Fastify as well, a session costs at most 6 us over the floor to read an
       ...['bench/http.mjs', '--frameworks', 'fastify', '--layers', 'bare,floor,holdfast'],
       ...['--scenarios', 'read,write', '--rounds', '3', '--processes', '4'],
     )
-    const { holdfast }: Record<string, Record<string, { overFloor: number }>> = JSON.parse(stdout).fastify
-    within.read = Math.min(within.read, holdfast!.read!.overFloor)
-    within.write = Math.min(within.write, holdfast!.write!.overFloor)
+    type Layer = Record<'read' | 'write', { cpu: number; overFloor: number }>
+    const { bare, holdfast } = JSON.parse(stdout).fastify as Record<'bare' | 'holdfast', Layer>
+    // A slower machine takes longer for everything, and longer for a request without any session.
+    const slowness = Math.max(1, bare.read.cpu / BARE_FASTIFY)
+    within.read = Math.min(within.read, holdfast.read.overFloor / slowness)
+    within.write = Math.min(within.write, holdfast.write.overFloor / slowness)
     if (within.read <= 6 && within.write <= 12) break
   }
   expect(within.read, 'us for a read, over the floor').toBeLessThanOrEqual(6)
   expect(within.write, 'us for a write, over the floor').toBeLessThanOrEqual(12)
-}, 180_000)
+}, 300_000)
 
 test('a session costs at most 6 us over the floor to read, 12 us to write, and 3 us where there is no cookie', async () => {
   const within: Record<string, number> = {}
