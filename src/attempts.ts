@@ -31,15 +31,14 @@ export function settleLost(visit: Visit, found: Kept, core: Core): void {
   visit.lost = []
   const { rev, record, operations } = landed
   const before = visit.standing === 'live' ? visit.kept!.record.generation : 0
-  // A login or step-up of others has followed: its user, its level and its token are none of this request's, which has what it had.
-  const isOver = isRetired(visit.generation, found.record)
+  // A login or step-up of others has followed: its user, its level and its token are none of this request's, which has what it wrote.
+  const isOver = isRetired(record.generation, found.record)
   if (isOver) visit.resend = false
   settle(visit, landed, isOver ? { ...found, rev, record } : { ...found, rev }, core)
   if (visit.standing === 'new' || (operations.some(makesToken) && record.generation > before)) {
     visit.standing = 'live'
     visit.generation = record.generation
-    // Others may have gone on from there: a login or step-up of theirs gives no token to this request.
-    if (isRetired(record.generation, found.record)) return
+    if (isOver) return
     if (owes(landed, core.settings)) visit.unconcluded = landed
     else visit.cookie = 'send'
   }

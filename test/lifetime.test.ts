@@ -19,7 +19,17 @@ function setUp(options: SessionOptions<Data> = {}) {
     await made.sessions.list('nobody') // a turn for what goes on in the background
     await new Promise((resume) => setTimeout(resume, 5))
   }
-  return { ...made, jar, wait, who: () => jar.visit((session) => session.userId) }
+  const who = () => jar.visit((session) => session.userId)
+  /** So often the token is rotated, and the new one used until the old one's grace is over. */
+  const rotate = async (times: number) => {
+    for (let n = 0; n < times; n++) {
+      await wait(16 * MINUTE)
+      await who()
+      await wait(6 * MINUTE)
+      await who()
+    }
+  }
+  return { ...made, jar, wait, who, rotate }
 }
 
 describe('the idle timeout', () => {
@@ -144,17 +154,12 @@ describe('rotation', () => {
   })
 
   it('ends a logged-in session when a token of two generations ago is used, with an event', async () => {
-    const { jar, wait, who, sessions } = setUp()
+    const { jar, who, rotate, sessions } = setUp()
     const reuse = vi.fn()
     sessions.on('reuse', reuse)
     await jar.visit((session) => session.login('ann'))
     const thief = browser(sessions, jar.cookie)
-    for (let n = 0; n < 3; n++) {
-      await wait(16 * MINUTE)
-      await who()
-      await wait(6 * MINUTE)
-      await who()
-    }
+    await rotate(3)
     expect(await thief.visit((session) => session.userId)).toBeUndefined()
     expect(reuse).toHaveBeenCalledExactlyOnceWith({
       handle: expect.any(String),
@@ -167,17 +172,12 @@ describe('rotation', () => {
 
   describe('where an old token is not to end the session', () => {
     const setUpReuse = async (onReuse: 'reject' | 'event') => {
-      const { jar, wait, who, sessions } = setUp({ onReuse })
+      const { jar, wait, who, rotate, sessions } = setUp({ onReuse })
       const reuse = vi.fn()
       sessions.on('reuse', reuse)
       await jar.visit((session) => session.login('ann'))
       const thief = browser(sessions, jar.cookie)
-      for (let n = 0; n < 2; n++) {
-        await wait(16 * MINUTE)
-        await who()
-        await wait(6 * MINUTE)
-        await who()
-      }
+      await rotate(2)
       return { jar, thief, reuse, who, wait, sessions }
     }
 

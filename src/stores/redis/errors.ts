@@ -29,7 +29,7 @@ const KNOWN: readonly (readonly [RegExp, Remedy | ((prefix: string) => Remedy)])
     (prefix) =>
       lasting(
         `The user needs: ~${prefix}:* ~${prefix}@* ~${prefix}#* +get +set +del +persist +pexpireat +zadd +zrem +zremrangebyscore +zrange ` +
-          '+eval +evalsha +time +scan +info, and +wait +client|info for durable writes.',
+          '+eval +evalsha +time +scan +info, and +wait +client|info (in a Cluster +cluster|keyslot too) for durable writes.',
       ),
   ],
   [

@@ -13,8 +13,11 @@ import type {
 import { isTombstone, NEVER } from '../../store.ts'
 import { clockFindings } from '../clock-finding.ts'
 import { StoreError } from '../store-error.ts'
+import { inBatches } from './batches.ts'
 import { type Commander, textOf } from './clients.ts'
 import { explain, withoutArguments } from './errors.ts'
+import { evictionError, evictionFindings, evictionPolicy, isForbidden } from './eviction.ts'
+import { Replicas, type Wait } from './replicas.ts'
 import { DESTROY, INDEX, LOAD_FRESH, type Script, TOUCH, UPDATE } from './scripts.ts'
 import {
   encodePercent,
@@ -33,15 +36,9 @@ import {
 
 const NAME = 'redis'
 const PAGE_SIZE = 100
-/** How many commands are sent before their answers are waited for. */
-const BATCH_SIZE = 500
 
 /** What DESTROY answers for what was destroyed before. No name of an entry and no owner looks like it. */
 const DESTROYED = 'destroyed'
-
-/** How often a durable write follows its key to another connection. */
-const MOST_MOVES = 5
-const ONE_CONNECTION = 'Give the store a client with one connection, or leave out { wait }'
 
 type Field = 'user' | 'externalId'
 
@@ -53,15 +50,15 @@ export class RedisStore implements Store {
 
   readonly #commander: Commander
   readonly #prefix: string
-  readonly #wait: { readonly replicas: number; readonly timeout: number } | undefined
+  readonly #replicas: Replicas
   readonly #reports: StoreReport[] = []
   #isPolicyKnown = false
   #isClosed = false
 
-  constructor(commander: Commander, prefix: string, wait?: { replicas: number; timeout: number }) {
+  constructor(commander: Commander, prefix: string, wait?: Wait) {
     this.#commander = commander
     this.#prefix = prefix
-    this.#wait = wait
+    this.#replicas = new Replicas(commander, wait)
   }
 
   reportTo(report: StoreReport): void {
@@ -75,7 +72,7 @@ export class RedisStore implements Store {
   create(key: string, record: StoredRecord, options?: WriteOptions): Promise<boolean> {
     return this.#run('create', async () => {
       const recordKey = this.#recordKey(key)
-      const writers = await this.#writersOf([recordKey], options)
+      const writers = await this.#replicas.writersOf([recordKey], options)
       const name = formatOwner(record) && (await this.#addToIndexes(key, record, record))
       const expiry = record.expires >= NEVER ? [] : ['PXAT', String(Math.max(1, record.expires))]
       const answer = await this.#commander.command(
@@ -86,7 +83,7 @@ export class RedisStore implements Store {
         await this.#removeFromIndexes([[key, record, name]])
         return false
       }
-      await this.#settle(writers, () => this.#writeAgain(recordKey, record))
+      await this.#replicas.confirm(writers, () => this.#writeAgain(recordKey, record))
       return true
     })
   }
@@ -99,7 +96,7 @@ export class RedisStore implements Store {
   ): Promise<UpdateResult> {
     return this.#run('update', async () => {
       const recordKey = this.#recordKey(key)
-      const writers = await this.#writersOf([recordKey], options)
+      const writers = await this.#replicas.writersOf([recordKey], options)
       const args = [formatValue(record), encodePercent(expectedRev)]
       let answer = textOf(await this.#script(UPDATE, recordKey, [...args, ...unownedOf(record)]))
       let name = ''
@@ -112,7 +109,7 @@ export class RedisStore implements Store {
         return answer
       }
       if (answer !== 'ok') await this.#removeReplaced(key, answer)
-      await this.#settle(writers, () => this.#writeAgain(recordKey, record))
+      await this.#replicas.confirm(writers, () => this.#writeAgain(recordKey, record))
       return 'ok'
     })
   }
@@ -143,7 +140,7 @@ export class RedisStore implements Store {
   destroy(key: string, until: number, options?: WriteOptions): Promise<boolean> {
     return this.#run('destroy', async () => {
       const recordKey = this.#recordKey(key)
-      const writers = await this.#writersOf([recordKey], options)
+      const writers = await this.#replicas.writersOf([recordKey], options)
       const answer = await this.#script(DESTROY, recordKey, [String(until)])
       if (answer === null) return false
       const held = textOf(answer)
@@ -151,7 +148,7 @@ export class RedisStore implements Store {
         const { name, owner } = parseIndexed(held)
         await this.#removeFromIndexes([[key, owner, name]])
       }
-      await this.#settle(writers, () => this.#script(DESTROY, recordKey, [String(until)]))
+      await this.#replicas.confirm(writers, () => this.#script(DESTROY, recordKey, [String(until)]))
       return held !== DESTROYED
     })
   }
@@ -200,7 +197,7 @@ export class RedisStore implements Store {
   check(now: () => number): Promise<readonly Finding[]> {
     return this.#run('check', async () => {
       const [primary] = await this.#commander.primaries()
-      const findings = await this.#evictionFindings()
+      const findings = await evictionFindings(this.#commander)
       const time = async () => {
         const [seconds, microseconds] = (await primary!.command(['TIME'])) as unknown[]
         return Number(textOf(seconds)) * 1000 + Number(textOf(microseconds)) / 1000
@@ -319,14 +316,14 @@ export class RedisStore implements Store {
           const args = [String(until), format(value)]
           const keys = (await this.#indexedKeys(field, value)).filter((key) => key !== except)
           const recordKeys = keys.map((key) => this.#recordKey(key))
-          const writers = await this.#writersOf(recordKeys, options)
+          const writers = await this.#replicas.writersOf(recordKeys, options)
           const answers = await inBatches(keys, (key) => this.#script(DESTROY, this.#recordKey(key), args))
           const ended = keys.flatMap((key, i) =>
             answers[i] === null ? [] : [[key, textOf(answers[i])] as const],
           )
           const endAgain = () =>
             inBatches(ended, ([key]) => this.#script(DESTROY, this.#recordKey(key), args))
-          if (ended.length > 0) await this.#settle(writers, endAgain)
+          if (ended.length > 0) await this.#replicas.confirm(writers, endAgain)
           const destroyed = ended.flatMap(([key, held]) => {
             if (held === DESTROYED) return []
             const { name, owner } = parseIndexed(held)
@@ -341,42 +338,6 @@ export class RedisStore implements Store {
 
   // ---- the server ----
 
-  /** The connections that are about to write durably, each with a key that it serves; nothing if no replicas are to be waited for. */
-  async #writersOf(keys: readonly string[], options?: WriteOptions): Promise<Writers | undefined> {
-    if (!options?.durable || this.#wait === undefined) return undefined
-    // One connection: what its last write has reached, the earlier ones have.
-    const served = this.#commander.isCluster ? keys : keys.slice(0, 1)
-    const connections = await inBatches(served, (key) => this.#connectionTo(key))
-    return served.map((key, i) => [key, connections[i] as string])
-  }
-
-  /**
-   * Waits for the replicas. WAIT counts those that have the last write of its own connection, and all of them on a connection that wrote
-   * nothing: after a reconnect, a failover, or when the key has moved to another node, so it is written `again` there.
-   */
-  async #settle(writers: Writers = [], again: () => Promise<unknown>): Promise<void> {
-    if (this.#wait === undefined) return
-    const { replicas, timeout } = this.#wait
-    for (const [key, writer] of writers) {
-      for (let connection = writer, left = MOST_MOVES; ; left--) {
-        const reached = Number(
-          await this.#commander.command(['WAIT', String(replicas), String(timeout)], key),
-        )
-        if (reached < replicas) {
-          throw new Error(
-            `${reached} of ${replicas} replicas confirmed the write within ${timeout} ms; the primary has it. ` +
-              'Look after the replicas, or ask for fewer in { wait }',
-          )
-        }
-        const now = await this.#connectionTo(key)
-        if (now === connection) break
-        if (left === 0) throw new Error(`the connection changes all the time. ${ONE_CONNECTION}`)
-        connection = now
-        await again()
-      }
-    }
-  }
-
   /** What this store has written, unless it is no longer there. */
   async #writeAgain(recordKey: string, record: StoredRecord): Promise<void> {
     const args = [formatValue(record), encodePercent(record.rev), ...unownedOf(record)]
@@ -384,12 +345,6 @@ export class RedisStore implements Store {
     throw new Error(
       'the connection that wrote was replaced before the replicas had confirmed it, and what it wrote is not there as it was',
     )
-  }
-
-  /** Tells it from every other connection, of other servers too. */
-  async #connectionTo(key: string): Promise<string> {
-    const info = textOf(await this.#commander.command(['CLIENT', 'INFO'], key))
-    return ['id', 'addr', 'laddr'].map((name) => new RegExp(`\\b${name}=\\S+`).exec(info)?.[0]).join(' ')
   }
 
   async #script({ sha, source }: Script, key: string, args: readonly string[]): Promise<unknown> {
@@ -423,59 +378,17 @@ export class RedisStore implements Store {
   /** Beside the first operation, which does not wait for it. */
   #checkPolicy(): void {
     this.#isPolicyKnown = true
-    this.#evictionPolicy().then(
-      (policy) => policy && this.#reportEviction(policy),
+    evictionPolicy(this.#commander).then(
+      (policy) => {
+        if (policy) for (const report of this.#reports) report('eviction', evictionError(policy))
+      },
       // A server that refuses to tell is left alone; one that did not answer is asked again. The operation itself reports the latter.
       (error: unknown) => {
         this.#isPolicyKnown = isForbidden(error)
       },
     )
   }
-
-  async #evictionFindings(): Promise<Finding[]> {
-    try {
-      const policy = await this.#evictionPolicy()
-      if (policy === undefined) return []
-      const finding = `The maxmemory-policy of the server is ${policy}, so when its memory is full it throws sessions away, and their users are logged out.`
-      return [{ id: 'redis.evicts', severity: 'error', finding, cure: NO_EVICTION }]
-    } catch (error) {
-      if (!isForbidden(error)) throw error
-      const finding =
-        'The server does not tell its maxmemory-policy (INFO is forbidden): it may evict sessions.'
-      return [{ id: 'redis.eviction-unknown', severity: 'info', finding, cure: NO_EVICTION }]
-    }
-  }
-
-  #reportEviction(policy: string): void {
-    const error = new StoreError(
-      NAME,
-      'eviction',
-      `the server's maxmemory-policy is ${policy}, so when its memory is full it throws sessions away, and their users are logged ` +
-        `out. ${NO_EVICTION}`,
-      { retryable: false },
-    )
-    for (const report of this.#reports) report('eviction', error)
-  }
-
-  async #evictionPolicy(): Promise<string | undefined> {
-    for (const primary of await this.#commander.primaries()) {
-      const info = textOf(await primary.command(['INFO', 'memory']))
-      const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1]
-      if (policy !== undefined && policy !== 'noeviction') return policy
-    }
-    return undefined
-  }
 }
-
-const NO_EVICTION =
-  'Set `maxmemory-policy noeviction`, and give sessions a server of their own if it also holds a cache.'
-
-function isForbidden(error: unknown): boolean {
-  return /NOPERM|unknown command/i.test(String(error))
-}
-
-/** By key, how the server calls the connection that writes it. */
-type Writers = readonly (readonly [key: string, connection: string])[]
 
 /** What UPDATE is to know of a record that has no owner. */
 function unownedOf(record: StoredRecord): string[] {
@@ -496,12 +409,4 @@ interface ScanPosition {
 
 function parseCursor(cursor: string | undefined): ScanPosition | undefined {
   return cursor === undefined ? undefined : (JSON.parse(cursor) as ScanPosition)
-}
-
-async function inBatches<T, R>(all: readonly T[], perform: (each: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = []
-  for (let i = 0; i < all.length; i += BATCH_SIZE) {
-    results.push(...(await Promise.all(all.slice(i, i + BATCH_SIZE).map(perform))))
-  }
-  return results
 }
