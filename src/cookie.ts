@@ -10,6 +10,7 @@ export interface CookieAttributes {
   readonly maxAge?: number
 }
 
+/** A cookie to be set: what a `Set-Cookie` header says. */
 export interface Cookie {
   readonly name: string
   readonly value: string

@@ -69,6 +69,7 @@ export interface SessionEvents {
   error: { operation: string; error: unknown }
 }
 
+/** What `sessions.on` calls at each event of a name. */
 export type Listener<Name extends keyof SessionEvents> = (event: SessionEvents[Name]) => void
 
 export interface Events {

@@ -19,7 +19,8 @@ export {
   SessionLimitError,
   StoreUnavailableError,
 } from './errors.ts'
-export type { SessionEvents } from './events.ts'
+export type { Listener, SessionEvents } from './events.ts'
+export type { Deadlines } from './guard.ts'
 export type { LifetimePolicy } from './lifetime.ts'
 export type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './management.ts'
 export type { MergeRule } from './merge.ts'
@@ -30,12 +31,16 @@ export type {
   LifetimePreset,
   Logger,
   MergeRulesFor,
+  OnReuse,
+  OnStoreFailure,
+  Secret,
   SessionLimit,
   SessionOptions,
 } from './options.ts'
 export type { Policy, StorePolicy } from './policy.ts'
 export type { Register, RegisteredSessions } from './register.ts'
-export type { RequestSource, RequestView } from './request.ts'
+export type { HttpRequest, RequestSource, RequestView } from './request.ts'
+export type { SchemaIssue, SchemaOutput, SchemaResult, StandardSchema } from './schema.ts'
 export type { FlashMessage, LoginOptions, LogoutOptions, Session, SessionLifetime } from './session.ts'
 export type { Sessions } from './sessions.ts'
 export { createSessions } from './sessions.ts'
@@ -55,3 +60,4 @@ export { isTombstone, NEVER, UnsupportedError } from './store.ts'
 export { memoryStore } from './stores/memory.ts'
 export { StoreError } from './stores/store-error.ts'
 export type { ExportedSession, UserExport } from './user-sessions.ts'
+export type { Presented } from './visit.ts'

@@ -28,12 +28,14 @@ export interface SessionInfo {
   readonly bytes: number
 }
 
+/** A page of what `sessions.all()` lists. */
 export interface SessionPage {
   readonly sessions: readonly SessionInfo[]
   /** Where the next page starts. Absent on the last one. */
   readonly cursor?: string
 }
 
+/** Which sessions `revoke` ends. */
 export type RevokeTarget =
   /** Handles are public: give the `userId` too where the handle comes from a form, and it ends only a session of that user. */
   | { readonly handle: string; readonly userId?: string }
@@ -42,6 +44,7 @@ export type RevokeTarget =
   /** Sessions whose login (or creation, without one) is longer ago than this, or before this moment. */
   | { readonly olderThan: Duration | Date }
 
+/** What `sessions.stats()` counts. */
 export interface SessionStats {
   /** Live sessions. */
   readonly sessions: number

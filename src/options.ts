@@ -107,6 +107,7 @@ export interface SessionOptions<Data extends object> {
   logger?: Logger
 }
 
+/** How many sessions a user may have at a time, and what a login does that would be one too many. */
 export interface SessionLimit {
   /** A whole number from 1 up. */
   readonly limit: number
@@ -122,14 +123,19 @@ export type MergeRulesFor<Data extends object> = {
   readonly [Path in '*' | (keyof Data & string) | `${keyof Data & string}.${string}`]?: MergeRule
 }
 
+/** What a request does whose session cannot be loaded. */
 export type OnStoreFailure = 'error' | 'anonymous'
 
+/** What a token does that is used after rotation has replaced it. */
 export type OnReuse = 'end' | 'reject' | 'event'
 
+/** What tokens are signed with: text or bytes, at least 32 of them. */
 export type Secret = string | Uint8Array
 
+/** The limits of NIST SP 800-63B-4, absolute and idle: `aal1` 30 days and none, `aal2` 24 hours and 1 hour, `aal3` 12 hours and 15 minutes. */
 export type LifetimePreset = 'aal1' | 'aal2' | 'aal3'
 
+/** How long sessions live, and how often their tokens are replaced. All of it is enforced on the server. */
 export interface LifetimeOptions {
   /** Ends a session this long after its last use. Default: 24 h. */
   idle?: Duration | false
@@ -147,6 +153,7 @@ export interface LifetimeOptions {
   persistent?: boolean
 }
 
+/** The attributes of the session cookie. `HttpOnly` is always set. */
 export interface CookieOptions {
   /** Default: the manager's name. `__Host-` or `__Secure-` goes in front where the attributes allow it. */
   name?: string
@@ -164,6 +171,7 @@ export interface CookieOptions {
   formerly?: readonly { name: string; domain?: string; path?: string }[]
 }
 
+/** Which requests of other origins `csrf` lets through, and which of old browsers it refuses. */
 export interface CsrfOptions {
   /**
    * Origins whose pages may send requests all the same, exactly as browsers send them: `['https://app.shop.example']`. Also this site's own, where a
@@ -177,6 +185,7 @@ export interface CsrfOptions {
   strict?: boolean
 }
 
+/** Where warnings and errors go; the console is one. */
 export interface Logger {
   warn(message: string): void
   error(message: string, error?: unknown): void

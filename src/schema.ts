@@ -13,15 +13,18 @@ export interface StandardSchema<Input = unknown, Output = Input> {
   }
 }
 
+/** What a Standard Schema says of a value: the output, or what is the matter with it. */
 export type SchemaResult<Output> =
   | { readonly value: Output; readonly issues?: undefined }
   | { readonly issues: readonly SchemaIssue[] }
 
+/** One thing that is the matter with a value. */
 export interface SchemaIssue {
   readonly message: string
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
 }
 
+/** What a schema makes of data: the type of `session.data`. */
 export type SchemaOutput<S extends StandardSchema> = NonNullable<S['~standard']['types']>['output']
 
 /** The schema's output for `value`. @throws SchemaError naming each path that does not fit */

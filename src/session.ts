@@ -121,6 +121,7 @@ export interface Session<Data extends object = Record<string, unknown>> {
   setLifetime(lifetime: SessionLifetime): void
 }
 
+/** What `login` keeps of a login, and what it ends with it. */
 export interface LoginOptions {
   /** Something that changes with the password, for `verifyStamp`. */
   stamp?: string
@@ -135,6 +136,7 @@ export interface LoginOptions {
   revokeOthers?: boolean
 }
 
+/** What `logout` tells the browser besides. */
 export interface LogoutOptions {
   /**
    * Tell the browser to clear what it keeps of this site: `Clear-Site-Data: "cache", "cookies", "storage"` (https://www.w3.org/TR/clear-site-data/). That
@@ -145,12 +147,14 @@ export interface LogoutOptions {
   clearSiteData?: boolean
 }
 
+/** Limits of one session, in place of those of the manager: what `setLifetime` takes. What is left out stays. */
 export interface SessionLifetime {
   idle?: Duration | false
   absolute?: Duration | Date | false
   persistent?: boolean
 }
 
+/** A message for the next page: what `flash` keeps and `takeFlashes` gives. */
 export interface FlashMessage {
   readonly category: string
   readonly message: string

@@ -109,8 +109,10 @@ export interface Finding {
 /** `operation`: what was being done, `load` for instance. */
 export type StoreReport = (operation: string, error: Error) => void
 
+/** What became of an update: done; the record has another revision; or there is no record. */
 export type UpdateResult = 'ok' | 'conflict' | 'gone'
 
+/** Records by what they carry besides their key: a user, or an external id. */
 export interface SessionIndex {
   /** The live records that carry `value` now. Start without a cursor, go on until none comes back. */
   list(value: string, page?: { cursor?: string; limit?: number }): Promise<Page>
@@ -118,12 +120,14 @@ export interface SessionIndex {
   destroy(value: string, until: number, options?: WriteOptions & { except?: string }): Promise<number>
 }
 
+/** A page of records, by their keys. */
 export interface Page {
   readonly items: readonly (readonly [key: string, record: StoredRecord])[]
   /** Where the next page starts. Absent on the last one. */
   readonly cursor?: string
 }
 
+/** What the core tells a store about a read. */
 export interface LoadOptions {
   /** Read past every cache and replica. */
   readonly fresh?: boolean
@@ -131,6 +135,7 @@ export interface LoadOptions {
   readonly carried?: string
 }
 
+/** What the core tells a store about a write. */
 export interface WriteOptions {
   /** Answer only when the write would survive the loss of the machine that took it, as far as the store can. */
   readonly durable?: boolean
@@ -144,6 +149,7 @@ export class UnsupportedError extends Error {
 /** An `expires` for sessions that do not expire: the last moment that a JavaScript `Date` can name. */
 export const NEVER = 8.64e15
 
+/** Whether what a store found is the mark of a session that has been destroyed. */
 export function isTombstone(found: StoredRecord | Tombstone | undefined): found is Tombstone {
   return found !== undefined && 'destroyedUntil' in found
 }

@@ -10,6 +10,7 @@ export interface UserExport {
   readonly sessions: readonly ExportedSession[]
 }
 
+/** All that is kept of one session, as `exportUser` gives it. Times are ISO 8601. */
 export interface ExportedSession {
   readonly handle: string
   readonly createdAt: string

@@ -11,6 +11,7 @@ import type { RequestSource } from './request.ts'
 import { keyOf, newId } from './token.ts'
 import type { Carried, Kept } from './vault.ts'
 
+/** What the client's cookie was worth: none came, it named a live session, one that has ended, or we never made it. */
 export type Presented = 'none' | 'live' | 'ended' | 'forged'
 
 /**

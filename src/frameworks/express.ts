@@ -4,6 +4,9 @@ import type { AdapterOptions } from './adapter-options.ts'
 import { checkMounting } from './adapter-options.ts'
 import { mount, openOnNode } from './node.ts'
 
+export type { AdapterOptions }
+
+/** What `expressSessions` can be told. */
 export type ExpressSessionsOptions = AdapterOptions<IncomingMessage>
 
 /**

@@ -7,6 +7,9 @@ import { checkMounting } from './adapter-options.ts'
 import type { HeaderTarget } from './headers.ts'
 import { applyHeaders } from './headers.ts'
 
+export type { AdapterOptions }
+
+/** What the plugin is registered with: `sessions`, and the options of all adapters. */
 export interface FastifySessionsOptions<Data extends object> extends AdapterOptions<FastifyRequestLike> {
   sessions: Sessions<Data>
 }

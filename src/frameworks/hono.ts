@@ -4,6 +4,9 @@ import { checkMounting } from './adapter-options.ts'
 import { applyHeaders } from './headers.ts'
 import { withHeaders } from './web.ts'
 
+export type { AdapterOptions }
+
+/** What `honoSessions` can be told. */
 export type HonoSessionsOptions = AdapterOptions<HonoContextLike>
 
 /**

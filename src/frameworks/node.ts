@@ -5,6 +5,7 @@ import type { Sessions } from '../sessions.ts'
 import { checkMounting } from './adapter-options.ts'
 import { holdResponse } from './node-response.ts'
 
+/** What `nodeSessions` can be told. */
 export interface NodeSessionsOptions {
   /** Load on `await session.load()` only. */
   lazy?: boolean

@@ -12,6 +12,7 @@ export type SessionHandler<Data extends object, Rest extends unknown[]> = (
   ...rest: Rest
 ) => Response | Promise<Response>
 
+/** What `webSessions` can be told. */
 export interface WebSessionsOptions {
   /** Load on `await session.load()` only. */
   lazy?: boolean

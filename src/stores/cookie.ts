@@ -11,6 +11,7 @@ import type {
 } from '../store.ts'
 import { isTombstone, UnsupportedError } from '../store.ts'
 
+/** Whether sessions in cookies can be ended from the server. */
 export interface CookieStoreOptions {
   /**
    * A small store on the server, with which sessions can be ended: it keeps what has been ended, and one number for each user who ever
@@ -51,6 +52,7 @@ export type { CookieStore }
 
 const DAY_MS = 86_400_000
 
+/** What `cookieStore` makes. */
 class CookieStore implements Store {
   readonly name = 'cookie'
   readonly compareAndSet = false

@@ -22,6 +22,7 @@ import {
   recordIn,
 } from './layered/entry.ts'
 
+/** The two stores, and how far the cache is trusted. */
 export interface LayeredStoreOptions {
   /** Where sessions are looked for first. It may forget any of them at any time. It must compare and set. */
   readonly cache: Store

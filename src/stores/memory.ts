@@ -11,6 +11,7 @@ import {
   type UpdateResult,
 } from '../store.ts'
 
+/** How large a `memoryStore` may become. */
 export interface MemoryStoreOptions {
   /**
    * The most sessions that are kept, destroyed ones included until they are swept. 1,000,000 by default; `Infinity`
@@ -61,6 +62,7 @@ const SHARDS = 1024
 /** A full store searches for expired sessions at most this often. */
 const SEARCH_EVERY_MS = 1000
 
+/** What `memoryStore` makes. */
 class MemoryStore implements Store {
   readonly name = 'memory'
   readonly compareAndSet = true

@@ -16,6 +16,7 @@ import { inTime as withinTime } from './in-time.ts'
 import { copyOf, endedCopyOf, isCopy, isEndedCopy, isSeal, originalOf, sealOf } from './migrating/stages.ts'
 import { StoreError } from './store-error.ts'
 
+/** From where to where, and whether sessions move yet. */
 export interface MigratingStoreOptions {
   /** Where sessions have been so far. */
   readonly from: Store
@@ -28,6 +29,7 @@ export interface MigratingStoreOptions {
   readonly moves?: boolean
 }
 
+/** How fast `drain` goes, and who hears of it. */
 export interface DrainOptions {
   /** Told after each batch. The next one waits for the promise that it may return, and so can be held up. */
   readonly onProgress?: (progress: DrainProgress) => unknown
@@ -41,6 +43,7 @@ export interface DrainOptions {
   readonly timeout?: number
 }
 
+/** How far a drain has come. */
 export interface DrainProgress {
   /** The sessions that were met in `from`. */
   readonly seen: number

@@ -10,6 +10,7 @@ export { MemcachedError } from './connection.ts'
 export type { MemcachedServer, MemcachedServers } from './servers.ts'
 export type { MemcachedStore } from './store.ts'
 
+/** How `memcachedStore` talks to its servers. */
 export interface MemcachedOptions {
   /** Before every key: up to 100 printable ASCII characters without a space. `holdfast:` by default. */
   readonly prefix?: string

@@ -27,6 +27,7 @@ const PLAIN_KEY = /^[\x21-\x7e]{1,250}$/
 /** What memcached adds to key and value, on any machine of 64 bits. */
 const ITEM_OVERHEAD = 59
 
+/** What `memcachedStore` makes. */
 export class MemcachedStore implements Store {
   readonly name = 'memcached'
   readonly compareAndSet = true

@@ -39,6 +39,7 @@ export interface IoredisClient {
   readonly slots?: readonly (readonly string[])[]
 }
 
+/** One node of a Cluster of ioredis. */
 export interface IoredisNode {
   readonly options: { readonly host?: string; readonly port?: number }
   call(command: string, ...args: string[]): Promise<unknown>

@@ -16,6 +16,7 @@ export type {
 } from './clients.ts'
 export type { RedisStore } from './store.ts'
 
+/** Under which keys `redisStore` keeps sessions, and which writes wait for replicas. */
 export interface RedisStoreOptions {
   /**
    * Begins every key: `h:<key>` is a session, `h@<user>` and `h#<external id>` are its indexes. Up to 64 letters,
@@ -27,6 +28,7 @@ export interface RedisStoreOptions {
   readonly wait?: RedisWait
 }
 
+/** How many replicas must confirm a durable write, and how soon. */
 export interface RedisWait {
   /** How many replicas must have confirmed the write: 1 or more. */
   readonly replicas: number

@@ -42,6 +42,7 @@ const DESTROYED = 'destroyed'
 
 type Field = 'user' | 'externalId'
 
+/** What `redisStore` makes. */
 export class RedisStore implements Store {
   readonly name = NAME
   readonly compareAndSet = true

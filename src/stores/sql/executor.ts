@@ -17,8 +17,10 @@ export interface SqlExecutor {
   close?(): Promise<void>
 }
 
+/** What is bound to a statement, and what comes back. */
 export type SqlValue = string | number | null
 
+/** What a statement gave: its rows, or how many it changed. */
 export interface SqlResult {
   /** The values of each row in the order of the SELECT, as an array or under any names. */
   readonly rows: readonly object[]

@@ -11,6 +11,7 @@ import {
 import type { SqlExecutor, SqlValue } from './executor.ts'
 import { type SqlStore, sqlStore } from './store.ts'
 
+/** Which table `mysqlStore` uses. */
 export interface MysqlOptions {
   /** A letter or underscore, then up to 62 letters, digits or underscores. `holdfast_sessions` by default. */
   readonly table?: string
@@ -28,14 +29,17 @@ const PLAIN = { rowsAsArray: true, nestTables: false }
 /** A pool or connection of `mysql2` or `mariadb`. */
 export type MysqlHandle = Mysql2Handle | Mysql2CallbackHandle | MariadbHandle
 
+/** What is used of a pool or connection of `mysql2/promise`. */
 export interface Mysql2Handle {
   execute(statement: PlainStatement & { values: SqlValue[] }): Promise<[unknown, unknown]>
 }
 
+/** What is used of a pool or connection of `mysql2`. */
 export interface Mysql2CallbackHandle {
   promise(): Mysql2Handle
 }
 
+/** What is used of a pool or connection of `mariadb`. */
 export interface MariadbHandle {
   batch(...args: never[]): unknown
   execute(

@@ -15,6 +15,7 @@ import type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
 import { PgStatement, takesPgStatements } from './pg-statement.ts'
 import { type SqlStore, sqlStore } from './store.ts'
 
+/** Which table `postgresStore` uses, and how. */
 export interface PostgresOptions {
   /** A letter or underscore, then up to 47 letters, digits or underscores. `holdfast_sessions` by default. */
   readonly table?: string
@@ -31,6 +32,7 @@ export interface PostgresOptions {
 /** `Pool` or `Client` of `pg`, a `sql` of `postgres`, or a `PGlite`. */
 export type PostgresHandle = PgHandle | PostgresJsHandle | PgliteHandle
 
+/** What is used of a `Pool` or `Client` of `pg`. */
 export interface PgHandle {
   connect(): unknown
   query(statement: { text: string; values: SqlValue[]; name?: string }): Promise<{
@@ -39,6 +41,7 @@ export interface PgHandle {
   }>
 }
 
+/** What is used of a `sql` of `postgres`. */
 export interface PostgresJsHandle {
   readonly options: { readonly prepare: boolean }
   unsafe(
@@ -48,6 +51,7 @@ export interface PostgresJsHandle {
   ): PromiseLike<readonly object[] & { readonly count: number }>
 }
 
+/** What is used of a `PGlite`. */
 export interface PgliteHandle {
   readonly waitReady: Promise<void>
   query(

@@ -9,6 +9,7 @@ import { ForeignLock } from './foreign-lock.ts'
 import { checkName, LONGEST_TABLE } from './names.ts'
 import { type SqlStore, sqlStore } from './store.ts'
 
+/** Which table `sqliteStore` uses. */
 export interface SqliteOptions {
   /** A letter or underscore, then up to 62 letters, digits or underscores. `holdfast_sessions` by default. */
   readonly table?: string
@@ -19,6 +20,7 @@ export interface SqliteHandle {
   prepare(sql: string): SqliteStatement
 }
 
+/** What is used of a prepared statement. */
 export interface SqliteStatement {
   all(...params: unknown[]): unknown[]
   run(...params: unknown[]): { readonly changes: number | bigint }

@@ -49,6 +49,7 @@ const RETRIES = 3
 /** How often several processes that make one table at once may get into each other's way. */
 const ATTEMPTS_TO_CREATE = 10
 
+/** What `sqliteStore`, `postgresStore` and `mysqlStore` make. */
 class SqlStore implements Store {
   readonly name: string
   readonly compareAndSet = true

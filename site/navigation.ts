@@ -1,0 +1,61 @@
+/** What the site shows, and in which order. Pages that are not there yet are left out; those that nobody lists stand under `More`. */
+export const navigation: readonly { readonly text: string; readonly pages: readonly string[] }[] = [
+  {
+    text: 'Beginning',
+    pages: ['docs/start.md', 'docs/concepts.md', 'docs/concurrency.md', 'docs/guarantees.md'],
+  },
+  {
+    text: 'Frameworks',
+    pages: [
+      'docs/frameworks/express.md',
+      'docs/frameworks/fastify.md',
+      'docs/frameworks/koa.md',
+      'docs/frameworks/hono.md',
+      'docs/frameworks/node.md',
+      'docs/frameworks/web.md',
+      'docs/next.md',
+      'docs/nestjs.md',
+      'docs/react-router.md',
+      'docs/sveltekit.md',
+      'docs/astro.md',
+      'docs/socketio.md',
+      'docs/passport.md',
+      'docs/runtimes.md',
+    ],
+  },
+  {
+    text: 'Stores',
+    pages: [
+      'docs/stores.md',
+      'docs/stores/memory.md',
+      'docs/stores/file.md',
+      'docs/stores/sqlite.md',
+      'docs/stores/postgres.md',
+      'docs/stores/mysql.md',
+      'docs/stores/redis.md',
+      'docs/stores/memcached.md',
+      'docs/stores/cookie.md',
+      'docs/stores/layered.md',
+      'docs/stores/migrating.md',
+      'docs/stores/bridges.md',
+      'docs/sql-recipes.md',
+    ],
+  },
+  { text: 'Security', pages: ['docs/security.md', 'docs/csrf.md', 'docs/dbsc.md'] },
+  { text: 'Building with it', pages: ['docs/testing.md', 'docs/websockets.md'] },
+  {
+    text: 'Running it',
+    pages: [
+      'docs/operating.md',
+      'docs/command-line.md',
+      'docs/metrics.md',
+      'docs/dashboard.md',
+      'docs/performance.md',
+    ],
+  },
+  {
+    text: 'Moving from',
+    pages: ['docs/moving/express-session.md', 'docs/moving/flask.md', 'docs/moving/django.md'],
+  },
+  { text: 'Project', pages: ['CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/mutation-testing.md'] },
+]
