@@ -8,20 +8,23 @@ const folder = `${root}.cache/doc-examples`
 
 interface Example {
   readonly place: string
+  /** Marked `ts run`: short enough to be run as it stands. */
+  readonly runs: boolean
   readonly code: string
 }
 
-/** The ts blocks of all documents, and of doc comments in the sources. */
+/** The ts blocks of all documents but the API reference, which is made from the others, and of doc comments in the sources. */
 function examples(): Example[] {
   const below = (path: string) =>
     readdirSync(root + path, { recursive: true, encoding: 'utf8' }).map((file) => `${path}/${file}`)
   const listed = [...readdirSync(root), ...below('docs'), ...below('src')]
-  const documents = listed.filter((path) => /\.(md|ts)$/.test(path))
+  const documents = listed.filter((path) => /\.(md|ts)$/.test(path) && !path.startsWith('docs/api/'))
   return documents.flatMap((path) => {
     const text = readFileSync(root + path, 'utf8')
     const plain = path.endsWith('.ts') ? text.replace(/^ *\* ?/gm, '') : text
-    return [...plain.matchAll(/^```ts\n(.*?)^```/gms)].map(({ 1: code, index }) => ({
+    return [...plain.matchAll(/^```ts( run)?\n(.*?)^```/gms)].map(({ 1: run, 2: code, index }) => ({
       place: `${path}:${plain.slice(0, index).split('\n').length}`,
+      runs: run !== undefined,
       code: code!,
     }))
   })
@@ -72,4 +75,38 @@ describe('every example in the documentation', () => {
     },
     60_000,
   )
+
+  it('runs where it is marked so, and prints what its comments say', () => {
+    const marked = all.filter(({ runs }) => runs)
+    expect(marked.length).toBeGreaterThan(5)
+    for (const { place, code } of marked) expect(statements(code), place).not.toEqual([])
+    expect(run(marked)).toEqual(marked.map(({ place, code }) => `${place}\n${statements(code).join('\n')}`))
+  }, 60_000)
 })
+
+/** What a sample says that it prints: the comments behind its `console.log`. */
+function statements(code: string): string[] {
+  return [...code.matchAll(/^ *console\.log\(.*\) \/\/ (.*)$/gm)].map(([, printed]) => printed!)
+}
+
+/** One after the other in one process, which must end by itself: what each printed, after its place. */
+function run(marked: readonly Example[]): string[] {
+  const target = `${folder}/run`
+  mkdirSync(target, { recursive: true })
+  const steps = marked.map(({ place, code }, i) => {
+    writeFileSync(`${target}/${i}.ts`, code)
+    return `console.log(${JSON.stringify(`\0${place}`)})\nawait import('./${i}.ts')\n`
+  })
+  writeFileSync(`${target}/all.ts`, `${steps.join('')}export {}\n`)
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', `${target}/all.ts`], {
+    cwd: root,
+    env: { ...process.env, SESSION_SECRET: 'nZ4vKq8TtR1xW6yB3cF9hJ2mL5pS7dGu', NO_COLOR: '1' },
+    encoding: 'utf8',
+    timeout: 50_000,
+  })
+  if (status !== 0) throw new Error(`${stdout}${stderr}`)
+  return stdout
+    .split('\0')
+    .slice(1)
+    .map((printed) => printed.trim())
+}

@@ -15,7 +15,7 @@ export interface UnstorageStorage {
 /**
  * Keeps sessions in [unstorage](https://unstorage.unjs.io): Cloudflare KV, Upstash, MongoDB, S3, Azure, a folder, …
  *
- * It has no compare-and-set between processes (docs/bridges.md says what that costs), and does not find sessions by user. The driver is told when a
+ * It has no compare-and-set between processes (docs/stores/bridges.md says what that costs), and does not find sessions by user. The driver is told when a
  * record may go (`ttl`, in seconds); few heed it, so there is a `sweep`, which reads everything: `sweepEvery: false` where the driver does.
  * All that is in the storage is looked at, so give sessions one of their own: `prefixStorage(storage, 'sessions')`.
  *
@@ -56,7 +56,7 @@ export interface KeyvInstance {
 /**
  * Keeps sessions in [Keyv](https://keyv.org) 5: etcd, DynamoDB, MongoDB, …
  *
- * It has no compare-and-set between processes (docs/bridges.md says what that costs), and does not find sessions by user. It has `scan` and
+ * It has no compare-and-set between processes (docs/stores/bridges.md says what that costs), and does not find sessions by user. It has `scan` and
  * `sweep` if the Keyv has an `iterator`; a sweep reads everything, so set `sweepEvery: false` where the server expires by itself.
  *
  * The Keyv must be made with `throwOnErrors: true`, and its adapter too where it has that option: without it a server that is down looks
@@ -108,7 +108,7 @@ export interface ExpressSessionStore {
  * Keeps sessions in a store that was made for express-session: connect-mongo, connect-dynamodb, … Only their store is used: no
  * middleware of express-session, and on any framework.
  *
- * It has no compare-and-set between processes (docs/bridges.md says what that costs), and does not find sessions by user. Such stores expire by
+ * It has no compare-and-set between processes (docs/stores/bridges.md says what that costs), and does not find sessions by user. Such stores expire by
  * themselves, by `cookie.expires`, so there is no `sweep`; there is a `scan` if the store has `all`, which reads everything at once.
  *
  * @example
