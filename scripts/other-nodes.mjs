@@ -28,6 +28,7 @@ const TESTS = [
     'node-response',
     'frameworks/behaviour',
     'testing',
+    'channels',
   ],
 ].map((name) => `test/${name}.test.ts`)
 
