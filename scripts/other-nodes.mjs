@@ -29,6 +29,7 @@ const TESTS = [
     'frameworks/behaviour',
     'testing',
     'channels',
+    'otel',
   ],
 ].map((name) => `test/${name}.test.ts`)
 

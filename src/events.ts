@@ -79,7 +79,7 @@ export interface Events {
   emit<Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]): void
 }
 
-const NAMES: readonly (keyof SessionEvents)[] = [
+export const EVENT_NAMES: readonly (keyof SessionEvents)[] = [
   ...([
     'created',
     'login',
@@ -103,8 +103,8 @@ export function createEvents(logger: Logger, sessions: string): Events {
   const listeners = new Map<keyof SessionEvents, Set<Listener<never>>>()
   return {
     on(name, listener) {
-      if (!NAMES.includes(name))
-        throw new TypeError(`there is no event '${name}'. There are: ${NAMES.join(', ')}`)
+      if (!EVENT_NAMES.includes(name))
+        throw new TypeError(`there is no event '${name}'. There are: ${EVENT_NAMES.join(', ')}`)
       const set = listeners.get(name) ?? new Set()
       listeners.set(name, set.add(listener as Listener<never>))
       return () => void set.delete(listener as Listener<never>)

@@ -243,6 +243,15 @@ describe('what goes wrong', () => {
     expect(spansNamed('load').at(-1)?.kind).toBe(SpanKind.INTERNAL)
   })
 
+  it('has a zero for each event of a manager before the first', async () => {
+    const { sessions } = manager<Data>({ name: 'quiet' })
+    await sessions.open(undefined)
+    const found = await points('holdfast.events', { 'holdfast.sessions': 'quiet' })
+    expect(found.length).toBeGreaterThan(15)
+    expect(new Set(found.map(({ value }) => value))).toEqual(new Set([0]))
+    expect(found.map(({ attributes }) => attributes['holdfast.event'])).toContain('reuse')
+  })
+
   it('counts each session that is revoked', async () => {
     const { sessions } = manager<Data>()
     for (let i = 0; i < 3; i++) await browser(sessions).visit((session) => session.login('bob'))

@@ -1,6 +1,7 @@
 import { channel, tracingChannel } from 'node:diagnostics_channel'
 import type { Attributes, Meter, ObservableResult } from '@opentelemetry/api'
 import type { CommitMessage, EventMessage, OpenMessage, StoreMessage } from '../channels.ts'
+import { EVENT_NAMES } from '../events.ts'
 import { DURATIONS, failure, SIZES, storeAttributes, systemOf } from './names.ts'
 
 /** Metrics of what the channels tell. No handle and no user is an attribute, so that there are a few time series, whatever comes. The result ends it. */
@@ -33,12 +34,21 @@ export function recordMetrics(meter: Meter): () => void {
 
   const outages = createOutages()
   outage.addCallback(outages.observe)
+  const met = new Set<string>()
+  // Prometheus sees no increase in a series that begins with 1: who waits for the first `reuse` must have had a 0 before it.
+  const meet = (sessions: string) => {
+    if (met.has(sessions)) return
+    met.add(sessions)
+    for (const name of EVENT_NAMES) events.add(0, { 'holdfast.sessions': sessions, 'holdfast.event': name })
+  }
   const stops = [
     timed<StoreMessage>('store', (message, duration) => {
+      meet(message.sessions)
       outages.know(message)
       storing.record(duration, { ...storeAttributes(message), ...failure(message.error) })
     }),
     timed<OpenMessage>('open', ({ sessions, outcome, error }, duration) => {
+      meet(sessions)
       opening.record(duration, {
         'holdfast.sessions': sessions,
         ...(outcome !== undefined && { 'holdfast.outcome': outcome }),
@@ -48,10 +58,11 @@ export function recordMetrics(meter: Meter): () => void {
     timed<CommitMessage>('commit', (message, duration) => {
       const attributes = { 'holdfast.sessions': message.sessions, 'holdfast.commit.kind': message.kind }
       committing.record(duration, { ...attributes, ...failure(message.error) })
-      if (message.conflicts > 0) conflicts.add(message.conflicts, attributes)
+      conflicts.add(message.conflicts, attributes)
       if (message.error === undefined && message.bytes !== undefined) size.record(message.bytes, attributes)
     }),
     heard((message) => {
+      meet(message.sessions)
       outages.hear(message)
       events.add(countOf(message), { 'holdfast.sessions': message.sessions, 'holdfast.event': message.name })
     }),
