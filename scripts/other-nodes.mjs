@@ -28,6 +28,8 @@ const TESTS = [
     'node-response',
     'frameworks/behaviour',
     'testing',
+    'channels',
+    'otel',
   ],
 ].map((name) => `test/${name}.test.ts`)
 

@@ -1,3 +1,5 @@
+import type { EventMessage } from './channels.ts'
+import { eventChannel, isHeard } from './channels.ts'
 import type { Logger } from './options.ts'
 
 /** What happens to sessions, for logs, metrics and alarms. A session is named by its handle; no event holds a token. */
@@ -78,7 +80,7 @@ export interface Events {
   emit<Name extends keyof SessionEvents>(name: Name, event: SessionEvents[Name]): void
 }
 
-const NAMES: readonly (keyof SessionEvents)[] = [
+export const EVENT_NAMES: readonly (keyof SessionEvents)[] = [
   ...([
     'created',
     'login',
@@ -98,17 +100,18 @@ const NAMES: readonly (keyof SessionEvents)[] = [
   ...(['invalid', 'overwritten', 'uncommitted', 'swept', 'outage', 'recovered', 'error'] as const),
 ]
 
-export function createEvents(logger: Logger): Events {
+export function createEvents(logger: Logger, sessions: string): Events {
   const listeners = new Map<keyof SessionEvents, Set<Listener<never>>>()
   return {
     on(name, listener) {
-      if (!NAMES.includes(name))
-        throw new TypeError(`there is no event '${name}'. There are: ${NAMES.join(', ')}`)
+      if (!EVENT_NAMES.includes(name))
+        throw new TypeError(`there is no event '${name}'. There are: ${EVENT_NAMES.join(', ')}`)
       const set = listeners.get(name) ?? new Set()
       listeners.set(name, set.add(listener as Listener<never>))
       return () => void set.delete(listener as Listener<never>)
     },
     emit(name, event) {
+      if (isHeard(eventChannel)) eventChannel.publish({ sessions, name, event } satisfies EventMessage)
       const set = listeners.get(name)
       if (!set?.size) {
         logUnheard(name, event, logger)

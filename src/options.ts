@@ -103,7 +103,7 @@ export interface SessionOptions<Data extends object> {
   onStoreFailure?: OnStoreFailure | ((request: RequestView) => OnStoreFailure)
   /** Remove expired records this often, in small batches, where the store does not do it by itself; `false` to call `sweep()` yourself. Default: 10 min. */
   sweepEvery?: Duration | false
-  /** Where warnings go, and errors that nobody listens for. Default: the console. */
+  /** Where warnings go, and errors that nobody listens for. Default: the console. For pino, `loggerOver(pino())` of `holdfast/log`. */
   logger?: Logger
 }
 

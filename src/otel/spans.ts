@@ -1,0 +1,99 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { tracingChannel } from 'node:diagnostics_channel'
+import type { Context, Span, Tracer } from '@opentelemetry/api'
+import { context, SpanStatusCode, trace } from '@opentelemetry/api'
+import type { CommitMessage, OpenMessage, StoreMessage } from '../channels.ts'
+import { HoldfastError } from '../errors.ts'
+import { failure, kindOf, storeAttributes } from './names.ts'
+
+/** Spans of what the channels tell. The result ends it. */
+export function recordSpans(tracer: Tracer): () => void {
+  const stops = [
+    record<OpenMessage>(
+      'open',
+      ({ sessions }) => tracer.startSpan('holdfast open', { attributes: { 'holdfast.sessions': sessions } }),
+      (span, { outcome }) => {
+        if (outcome !== undefined) span.setAttribute('holdfast.outcome', outcome)
+      },
+    ),
+    record<CommitMessage>(
+      'commit',
+      ({ sessions }) =>
+        tracer.startSpan('holdfast commit', { attributes: { 'holdfast.sessions': sessions } }),
+      (span, { handle, kind, attempts, conflicts, bytes }) => {
+        span.setAttributes({
+          'holdfast.handle': handle,
+          'holdfast.commit.kind': kind,
+          'holdfast.commit.attempts': attempts,
+          'holdfast.commit.conflicts': conflicts,
+          'holdfast.commit.bytes': bytes,
+        })
+      },
+    ),
+    record<StoreMessage>('store', (message) => {
+      const { sessions, operation, handle } = message
+      const attributes = {
+        ...storeAttributes(message),
+        'holdfast.sessions': sessions,
+        'holdfast.handle': handle,
+      }
+      return tracer.startSpan(operation, { kind: kindOf(message), attributes })
+    }),
+  ]
+  return () => {
+    for (const stop of stops) stop()
+  }
+}
+
+function record<Message extends { readonly error?: unknown }>(
+  name: string,
+  begin: (message: Message) => Span,
+  describe?: (span: Span, message: Message) => void,
+): () => void {
+  const { start, asyncEnd } = tracingChannel<Context, Message>(`holdfast:${name}`)
+  const spans = new WeakMap<Message, Span>()
+  start.bindStore(activeContext, (message) => {
+    const span = begin(message)
+    spans.set(message, span)
+    return trace.setSpan(context.active(), span)
+  })
+  const end = (message: unknown) => {
+    const span = spans.get(message as Message)
+    if (!span) return // it began before we listened
+    const { error } = message as Message
+    if (error !== undefined) fail(span, error)
+    describe?.(span, message as Message)
+    span.end()
+  }
+  asyncEnd.subscribe(end)
+  return () => {
+    start.unbindStore(activeContext)
+    asyncEnd.unsubscribe(end)
+  }
+}
+
+/** The text is told where it is ours. A driver's may quote what could not be stored. */
+function fail(span: Span, error: unknown): void {
+  span.setAttributes(failure(error))
+  const message = error instanceof HoldfastError ? { message: error.message } : {}
+  span.setStatus({ code: SpanStatusCode.ERROR, ...message })
+}
+
+/** Enough of an AsyncLocalStorage for `bindStore`: what runs in it has the context active, whichever manager the application has. */
+const activeContext = {
+  run: <R>(active: Context, work: () => R): R => context.with(active, work),
+  /** In place of `run`, from Node 26 on. The API has no such scope, but its usual manager is an AsyncLocalStorage, which has. */
+  withScope: (active: Context): Disposable => storageOfManager()?.withScope?.(active) ?? NO_SCOPE,
+} as unknown as AsyncLocalStorage<Context>
+
+interface ScopedStorage {
+  withScope?(active: Context): Disposable
+}
+
+function storageOfManager(): ScopedStorage | undefined {
+  const api = context as unknown as { _getContextManager?(): { _asyncLocalStorage?: unknown } | undefined }
+  const storage = api._getContextManager?.()?._asyncLocalStorage
+  return storage instanceof AsyncLocalStorage ? (storage as ScopedStorage) : undefined
+}
+
+const NO_SCOPE = { [Symbol.dispose]() {} }
