@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import { Deadline } from './deadline.ts'
 
 /** The store gave no answer in time. A write may have been done all the same, or may still be. */
@@ -64,8 +65,11 @@ export class Breaker {
     const isProbe = this.#outage !== undefined && this.#mayProbe(this.#outage, limit)
     if (this.#outage && !isProbe && !this.#outage.isAwaited) return Promise.reject(this.notAsked())
     return new Promise((resolve, reject) => {
-      const asked = new Asked(this, limit, work, resolve as (value: unknown) => void, reject)
-      if (isProbe || (!this.#outage && this.#underWay < this.#room)) asked.send()
+      const isSent = isProbe || (!this.#outage && this.#underWay < this.#room)
+      // Whoever lets it in later must not be taken for its request, by a tracer or by an AsyncLocalStorage of the application's.
+      const own = isSent ? work : AsyncResource.bind(work)
+      const asked = new Asked(this, limit, own, resolve as (value: unknown) => void, reject)
+      if (isSent) asked.send()
       else this.#queue.push(asked)
     })
   }

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Breaker, type Limit, NoAnswerError, NotAskedError } from '../src/breaker.ts'
 
@@ -281,6 +282,26 @@ describe('a store that is back', () => {
     expect(events.map(([name]) => name)).toEqual(['outage', 'recovered'])
     ask()
     expect(asked).toHaveLength(1)
+  })
+
+  it('does what waited as part of the request that asked for it', async () => {
+    const request = new AsyncLocalStorage<number>()
+    ;(await outage()).answer()
+    await wait(0)
+    const began: (number | undefined)[] = []
+    const waiting: (() => void)[] = []
+    const work = () => {
+      began.push(request.getStore())
+      return new Promise<void>((answer) => waiting.push(answer))
+    }
+    const all = Array.from({ length: 12 }, (_, n) => request.run(n, () => breaker.ask(LIMIT, work)))
+    expect(began).toEqual([0, 1, 2, 3])
+    while (waiting.length > 0) {
+      waiting.shift()!()
+      await wait(0)
+    }
+    await Promise.all(all)
+    expect(began).toEqual(Array.from({ length: 12 }, (_, n) => n))
   })
 
   it('is not known by an error', async () => {
