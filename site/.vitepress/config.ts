@@ -33,6 +33,7 @@ export default defineConfig({
   outDir: '../.cache/docs',
   cacheDir: '../.cache/vitepress',
   rewrites,
+  ignoreDeadLinks: 'localhostLinks',
   // The same anchors as on a forge.
   markdown: { config: links, anchor: { slugify: slug } },
   // The index for the search is one piece, which is loaded when somebody searches.
