@@ -47,6 +47,14 @@ export default defineConfig({
     ],
     sidebar: sidebar(),
     outline: [2, 3],
-    search: { provider: 'local' },
+    // Pages that explain come before the reference, which names everything.
+    search: {
+      provider: 'local',
+      options: {
+        miniSearch: {
+          searchOptions: { boostDocument: (page: string) => (page.startsWith('/docs/api/') ? 0.2 : 1) },
+        },
+      },
+    },
   },
 })
