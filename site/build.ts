@@ -12,7 +12,7 @@ rmSync(fileURLToPath(new URL('../docs/api', import.meta.url)), { recursive: true
 run('typedoc', 'bin/typedoc', ['--options', 'typedoc.mjs'])
 run('vitepress', 'bin/vitepress.js', ['build'])
 report('Loaded from outside', outsideAssets())
-report('Links', brokenLinks())
+report('Links', brokenLinks() + brokenLinks('docs/api'))
 report('Spelling', misspellings())
 console.log('The documentation is in .cache/docs.')
 

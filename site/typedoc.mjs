@@ -58,6 +58,10 @@ export default {
   disableSources: true,
   excludeExternals: true,
   sort: ['kind', 'source-order'],
+  sortEntryPoints: false,
+  groupOrder: ['Functions', 'Interfaces', 'Classes', 'Type Aliases', 'Variables', '*'],
+  useCodeBlocks: true,
+  parametersFormat: 'table',
   // What a class of ours takes apart in its own constructor or returns from a method of the store contract.
   intentionallyNotExported: ['Failure', 'Found', 'GlideRoute', 'PlainStatement'],
   validation: { notExported: true, invalidLink: true },

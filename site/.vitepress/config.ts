@@ -33,6 +33,7 @@ export default defineConfig({
   outDir: '../.cache/docs',
   cacheDir: '../.cache/vitepress',
   rewrites,
+  ignoreDeadLinks: 'localhostLinks',
   // The same anchors as on a forge.
   markdown: { config: links, anchor: { slugify: slug } },
   // The index for the search is one piece, which is loaded when somebody searches.
@@ -46,6 +47,14 @@ export default defineConfig({
     ],
     sidebar: sidebar(),
     outline: [2, 3],
-    search: { provider: 'local' },
+    // Pages that explain come before the reference, which names everything.
+    search: {
+      provider: 'local',
+      options: {
+        miniSearch: {
+          searchOptions: { boostDocument: (page: string) => (page.startsWith('/docs/api/') ? 0.2 : 1) },
+        },
+      },
+    },
   },
 })
