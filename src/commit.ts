@@ -1,6 +1,7 @@
 import { isRetired } from './admission.ts'
 import { resolve, settle, settleLost } from './attempts.ts'
 import { createCarrier } from './carry.ts'
+import { commitTracing, isTraced, traceAttempt, traceCommit } from './channels.ts'
 import type { Core } from './core.ts'
 import { goOnAfterDeath, joinsSuccessor, startWithLogin } from './dead-token.ts'
 import { ConflictError } from './errors.ts'
@@ -36,7 +37,7 @@ export interface Committer {
 
 export function createCommitter(core: Core, logins: LoginRules): Committer {
   const { settings, vault, events } = core
-  const { clock, codec, lifetime } = settings
+  const { name, clock, codec, lifetime } = settings
   const { carry, takeAlong } = createCarrier(core)
   const lanes = createLanes()
 
@@ -58,8 +59,13 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
     return updating.result
   }
 
+  function write(visit: Visit, updating?: Update, encoded?: string): Promise<void> {
+    if (!isTraced(commitTracing)) return writeAll(visit, updating, encoded)
+    return traceCommit(name, visit, () => writeAll(visit, updating, encoded))
+  }
+
   /** Until it is written, ended or out of time: whatever stands in the store now is the base of the next attempt. */
-  async function write(visit: Visit, updating?: Update, encoded?: string): Promise<void> {
+  async function writeAll(visit: Visit, updating?: Update, encoded?: string): Promise<void> {
     const deadline = performance.now() + settings.deadlines.request
     let known = encoded
     for (;;) {
@@ -103,8 +109,10 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
     const expires = expiry(record, now, lifetime)
     const carried = vault.carry && (await carry(visit, kept, expires, visit.id!))
     visit.unresolved = attempt
+    if (visit.trace) traceAttempt(visit.trace, handle, 'create', sent)
     const isCreated = await vault.create(handle, kept, expires, durability(operations))
     if (!isCreated) {
+      if (visit.trace) visit.trace.conflicts++
       await giveUpIdUnlessOwn(visit)
       return false
     }
@@ -186,7 +194,9 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
       const carried = vault.carry && (await carry(visit, next, expires, id!))
       visit.unresolved = attempt
       lane.latest = undefined
+      if (visit.trace) traceAttempt(visit.trace, handleOf(visit), 'update', next.data)
       const result = await vault.update(handleOf(visit), next, expires, current.rev, durability(operations))
+      if (visit.trace && result === 'conflict') visit.trace.conflicts++
       if (result === 'conflict' && tries > 0) await pause(Math.random() * Math.min(tries, 5))
       const found = result === 'conflict' ? await loadLatest(visit, core) : 'gone'
       visit.unresolved = undefined

@@ -1,3 +1,5 @@
+import type { EventMessage } from './channels.ts'
+import { eventChannel, isHeard } from './channels.ts'
 import type { Logger } from './options.ts'
 
 /** What happens to sessions, for logs, metrics and alarms. A session is named by its handle; no event holds a token. */
@@ -97,7 +99,7 @@ const NAMES: readonly (keyof SessionEvents)[] = [
   ...(['invalid', 'overwritten', 'uncommitted', 'swept', 'outage', 'recovered', 'error'] as const),
 ]
 
-export function createEvents(logger: Logger): Events {
+export function createEvents(logger: Logger, sessions: string): Events {
   const listeners = new Map<keyof SessionEvents, Set<Listener<never>>>()
   return {
     on(name, listener) {
@@ -108,6 +110,7 @@ export function createEvents(logger: Logger): Events {
       return () => void set.delete(listener as Listener<never>)
     },
     emit(name, event) {
+      if (isHeard(eventChannel)) eventChannel.publish({ sessions, name, event } satisfies EventMessage)
       const set = listeners.get(name)
       if (!set?.size) {
         logUnheard(name, event, logger)

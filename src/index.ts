@@ -1,4 +1,5 @@
 export type { Answer, HeaderChange } from './answer.ts'
+export type { CommitMessage, EventMessage, OpenMessage, Outcome, StoreMessage } from './channels.ts'
 export type { Codec } from './codec.ts'
 export type { Cookie, CookieAttributes } from './cookie.ts'
 export type { Duration } from './duration.ts'

@@ -1,4 +1,5 @@
 import { admit, isRetired, QUIET_TIME, type Verdict } from './admission.ts'
+import { isTraced, openTracing, traceOpen } from './channels.ts'
 import type { ClientWatch } from './client-watch.ts'
 import { CARRIES, readCookies } from './cookie.ts'
 import type { Core } from './core.ts'
@@ -33,9 +34,14 @@ export interface Opener {
 
 export function createOpener(core: Core): Opener {
   const { settings, vault, signer, events, work, watch } = core
-  const { clock, codec, schema, lifetime, onReuse } = settings
+  const { name, clock, codec, schema, lifetime, onReuse } = settings
 
-  async function open(source: RequestSource, { lazy = false } = {}): Promise<Visit> {
+  function open(source: RequestSource, options?: { lazy?: boolean }): Promise<Visit> {
+    if (!isTraced(openTracing)) return begin(source, options)
+    return traceOpen(name, source, () => begin(source, options))
+  }
+
+  async function begin(source: RequestSource, { lazy = false } = {}): Promise<Visit> {
     const visit = newVisit(source, clock())
     const token = readToken(visit)
     if (token === undefined) {
@@ -78,7 +84,9 @@ export function createOpener(core: Core): Opener {
   }
 
   async function load(visit: Visit): Promise<void> {
-    if (!visit.loaded) await judge(visit, false)
+    if (visit.loaded) return
+    if (!isTraced(openTracing)) return judge(visit, false)
+    await traceOpen(name, visit.source, () => judge(visit, false).then(() => visit))
   }
 
   async function judge(visit: Visit, fresh: boolean): Promise<void> {
@@ -315,6 +323,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     resend: false,
     answered: false,
     lateCheck: undefined,
+    trace: undefined,
     isReported: false,
     turn: DONE,
     begun: [],

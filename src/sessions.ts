@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Answer } from './answer.ts'
 import { createAnswerer } from './answer.ts'
+import { traceStore } from './channels.ts'
 import { createClientWatch } from './client-watch.ts'
 import { createCommitter } from './commit.ts'
 import type { Core } from './core.ts'
@@ -144,7 +145,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
   const { name, secrets, clock, logger } = settings
   const release = claimName(settings.store, name)
 
-  const events = createEvents(logger)
+  const events = createEvents(logger, name)
   settings.store.reportTo?.((operation, error) =>
     events.emit('error', { operation: `${operation} of the ${settings.store.name} store`, error }),
   )
@@ -153,7 +154,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     recovered: (milliseconds) => events.emit('recovered', { store: settings.store.name, milliseconds }),
   })
   const vault = createVault({
-    store,
+    store: traceStore(store, name),
     name,
     clock,
     seal: settings.seal ? recordSeal(secrets, name) : undefined,

@@ -1,3 +1,4 @@
+import type { CommitTrace } from './channels.ts'
 import type { Codec } from './codec.ts'
 import type { HoldfastError, StoreUnavailableError } from './errors.ts'
 import { collect, graft } from './graft.ts'
@@ -80,6 +81,8 @@ export interface Visit {
   /** The headers have left; what needs a cookie is too late. */
   answered: boolean
   lateCheck: NodeJS.Timeout | undefined
+  /** What is told of the commit that is under way, if somebody listens. */
+  trace: CommitTrace | undefined
   /** That something was changed too late has been told. */
   isReported: boolean
   /** Resolves when all that this visit has begun is done. */

@@ -6,7 +6,8 @@ import { expect, it } from 'vitest'
 
 /** Small is a feature. Raise the budget only for what an application would miss. */
 const BUDGET = {
-  index: 32_800,
+  // 850 of it are src/channels.ts and the places that use it: who runs a site must see what sessions cost, and nothing outside can see a conflict.
+  index: 33_500,
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
   'stores/sql/index': 11_300,
@@ -16,7 +17,7 @@ const BUDGET = {
   'stores/index': 35_800,
   'stores/cookie': 1_500,
   // Four fifths of it are parts of the core, which are loaded anyway.
-  'dbsc/index': 15_700,
+  'dbsc/index': 15_900,
 }
 
 it.each(Object.entries(BUDGET))(

@@ -1,4 +1,5 @@
 /** ASVS 3.3.4, CS-logs and attacker 10: whatever a site prints, logs, emits, throws, stores or answers, no token is in it but in Set-Cookie. */
+import { channel, tracingChannel } from 'node:diagnostics_channel'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -42,6 +43,15 @@ const EVENTS: (keyof SessionEvents)[] = [
   ...(['invalid', 'overwritten', 'uncommitted', 'swept', 'outage', 'recovered', 'error'] as const),
 ]
 
+/** That an operation on the store fails is in test/channels.test.ts. */
+const CHANNELS = [
+  channel('holdfast:event'),
+  ...['open', 'commit', 'store'].flatMap((name) => {
+    const { start, asyncEnd } = tracingChannel(`holdfast:${name}`)
+    return [start, asyncEnd]
+  }),
+]
+
 const cases = ['express 5', 'fastify'].flatMap((framework) =>
   Object.keys(stores).map((name) => [framework, name] as const),
 )
@@ -59,6 +69,12 @@ it.each(cases)(
     const site = await startSite(framework, { store, maxBytes: 2_000, logger: { warn: see, error: see } })
     const { sessions, clock, visitor, loggedIn } = site
     for (const event of EVENTS) sessions.on(event, see)
+    const told: string[] = []
+    const seeMessage = (message: unknown, name: string | symbol) => {
+      told.push(String(name))
+      see(message)
+    }
+    for (const one of CHANNELS) one.subscribe(seeMessage)
     const tokens = new Set<string>()
     const ask = async (browser: Client, path: string) => {
       const { text, status, headers }: Reply = await browser.post(path)
@@ -100,6 +116,7 @@ it.each(cases)(
       await ask(bob, '/admin/revoke-all')
       see(await sessions.sweep(), await sessions.stats(), await sessions.check())
     } finally {
+      for (const one of CHANNELS) one.unsubscribe(seeMessage)
       vi.restoreAllMocks()
       await site.stop()
       await store.close?.()
@@ -107,6 +124,7 @@ it.each(cases)(
 
     expect(tokens.size).toBeGreaterThan(7)
     const everything = seen.join('\n')
+    for (const { name } of CHANNELS) expect(told).toContain(name)
     expect(everything).toContain('ann')
     for (const token of tokens) {
       const bytes = Buffer.from(token, 'base64url')

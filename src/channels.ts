@@ -1,0 +1,171 @@
+import type { Channel, TracingChannel } from 'node:diagnostics_channel'
+import { channel, tracingChannel } from 'node:diagnostics_channel'
+import type { SessionEvents } from './events.ts'
+import type { RequestSource } from './request.ts'
+import { routeOf } from './request.ts'
+import type { SessionIndex, Store } from './store.ts'
+import type { Presented, Visit } from './visit.ts'
+
+/*
+ * What a manager tells on `node:diagnostics_channel`, for tracing and metrics. No message holds a token or a value of `data`; sessions are named by
+ * their handles. While nobody listens each operation costs the question whether somebody does, and no object. See docs/metrics.md.
+ */
+
+/** On the channel `holdfast:event`: each event that `sessions.on` could hear, listened to or not. */
+export interface EventMessage<Name extends keyof SessionEvents = keyof SessionEvents> {
+  /** The manager's name. */
+  readonly sessions: string
+  readonly name: Name
+  readonly event: SessionEvents[Name]
+}
+
+/** On the tracing channel `holdfast:store`: one operation on the store, from being asked for to its answer, its deadline or a refusal to ask. */
+export interface StoreMessage {
+  readonly sessions: string
+  /** The store's name: `redis`, … */
+  readonly store: string
+  /** The method of `Store`. Those that list or end all sessions of a user or external id are `listAll` and `destroyAll`. */
+  readonly operation: string
+  /** Of the session that it concerns, if it is one. */
+  readonly handle?: string | undefined
+  /** What it failed with. */
+  readonly error?: unknown
+}
+
+/** On the tracing channel `holdfast:open`: the cookie of a request is read and its session loaded. */
+export interface OpenMessage {
+  readonly sessions: string
+  /** Method and path. Absent where no request was given. */
+  readonly route?: string | undefined
+  /** Known at the end, unless it failed. */
+  readonly outcome?: Outcome | undefined
+  readonly error?: unknown
+}
+
+/**
+ * `none`: no cookie. `live`: the cookie's session. `ended`: there is none any more. `quiet`: ended or replaced a moment ago. `forged`, `duplicate`:
+ * the cookies counted for nothing. `invalid`: its record cannot be used. `refused`: an extension, such as `holdfast/dbsc`, keeps it from this request.
+ * `outage`: the store did not answer, and the request goes on without it. `lazy`: not loaded yet; once it is, that is told by another message.
+ */
+export type Outcome = Presented | 'quiet' | 'duplicate' | 'invalid' | 'refused' | 'outage' | 'lazy'
+
+/** On the tracing channel `holdfast:commit`: what a request changed is written. Nothing is told of a request that changed nothing. */
+export interface CommitMessage {
+  readonly sessions: string
+  /** Known once there is one. */
+  readonly handle?: string | undefined
+  readonly kind: 'create' | 'update'
+  /** How many times it was sent to the store. 0: others had already written the same. */
+  readonly attempts: number
+  /** How many of these found that another request had been first. */
+  readonly conflicts: number
+  /** Of the data as it was last sent, encoded. */
+  readonly bytes?: number | undefined
+  readonly error?: unknown
+}
+
+export type CommitTrace = { -readonly [Key in keyof CommitMessage]: CommitMessage[Key] }
+type Tracing = TracingChannel<unknown, object>
+
+export const eventChannel = channel('holdfast:event')
+export const openTracing: Tracing = tracingChannel('holdfast:open')
+export const commitTracing: Tracing = tracingChannel('holdfast:commit')
+const storeTracing: Tracing = tracingChannel('holdfast:store')
+
+/** A method in workerd, a property elsewhere. */
+export function isHeard(one: Channel): boolean {
+  const has = one.hasSubscribers as boolean | (() => boolean)
+  return typeof has === 'function' ? has.call(one) : has
+}
+
+/** Deno has no `hasSubscribers` of all five. */
+export function isTraced({ start, end, asyncStart, asyncEnd, error }: Tracing): boolean {
+  return isHeard(start) || isHeard(asyncEnd) || isHeard(error) || isHeard(end) || isHeard(asyncStart)
+}
+
+/** Without the result, which `tracePromise` would put into the message: it is the session. */
+async function trace<T>(tracing: Tracing, message: object, work: () => Promise<T>): Promise<T> {
+  let result: T
+  await tracing.tracePromise(async () => {
+    result = await work()
+  }, message)
+  return result!
+}
+
+export function traceOpen(
+  sessions: string,
+  source: RequestSource,
+  work: () => Promise<Visit>,
+): Promise<Visit> {
+  const message: { -readonly [Key in keyof OpenMessage]: OpenMessage[Key] } = {
+    sessions,
+    route: routeOf(source),
+    outcome: undefined,
+  }
+  return trace(openTracing, message, async () => {
+    const visit = await work()
+    message.outcome = outcomeOf(visit)
+    return visit
+  })
+}
+
+function outcomeOf(visit: Visit): Outcome {
+  if (!visit.loaded) return 'lazy'
+  if (visit.duplicate) return 'duplicate'
+  if (visit.outage) return 'outage'
+  if (visit.refused) return 'invalid'
+  if (visit.refusal) return 'refused'
+  return visit.standing === 'quiet' ? 'quiet' : visit.presented
+}
+
+export function traceCommit(sessions: string, visit: Visit, work: () => Promise<void>): Promise<void> {
+  const { handle, standing } = visit
+  const kind = standing === 'live' ? 'update' : 'create'
+  const message: CommitTrace = { sessions, handle, kind, attempts: 0, conflicts: 0, bytes: undefined }
+  visit.trace = message
+  return trace(commitTracing, message, work).finally(() => (visit.trace = undefined))
+}
+
+/** `data`: encoded. */
+export function traceAttempt(trace: CommitTrace, handle: string, kind: CommitTrace['kind'], data: string) {
+  trace.attempts++
+  Object.assign(trace, { handle, kind, bytes: Buffer.byteLength(data) })
+}
+
+/** The store as it is, whose operations are told to whoever listens. */
+export function traceStore(store: Store, sessions: string): Store {
+  const { name } = store
+  const start = sessions.length + 1
+  // Four parameters in place of a rest: that would be an array for each call.
+  const traced =
+    <A, B, C, D, T>(
+      operation: string,
+      work: (a: A, b: B, c: C, d: D) => Promise<T>,
+      isOfOne = true,
+      on: object = store,
+    ) =>
+    (a: A, b?: B, c?: C, d?: D): Promise<T> => {
+      if (!isTraced(storeTracing)) return work.call(on, a, b!, c!, d!)
+      const handle = isOfOne ? String(a).slice(start) : undefined
+      const message = { sessions, store: name, operation, handle }
+      return trace(storeTracing, message, () => work.call(on, a, b!, c!, d!))
+    }
+  const index = (of: SessionIndex): SessionIndex => ({
+    list: traced('listAll', of.list, false, of),
+    destroy: traced('destroyAll', of.destroy, false, of),
+  })
+  return {
+    name,
+    compareAndSet: store.compareAndSet,
+    load: traced('load', store.load),
+    create: traced('create', store.create),
+    update: traced('update', store.update),
+    touch: traced('touch', store.touch),
+    destroy: traced('destroy', store.destroy),
+    ...(store.users && { users: index(store.users) }),
+    ...(store.externalIds && { externalIds: index(store.externalIds) }),
+    ...(store.scan && { scan: traced('scan', store.scan, false) }),
+    ...(store.sweep && { sweep: traced('sweep', store.sweep, false) }),
+    ...(store.carry && { carry: traced('carry', store.carry) }),
+  }
+}
