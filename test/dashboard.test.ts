@@ -8,6 +8,7 @@ import { cookieStore } from 'holdfast/stores/cookie'
 import { memcachedStore } from 'holdfast/stores/memcached'
 import { memoryStore } from 'holdfast/stores/memory'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { partsOf } from '../src/extension.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 import { buildPage } from './helpers/dashboard-page.ts'
 import { dashboardSites } from './helpers/dashboard-sites.ts'
@@ -373,6 +374,84 @@ describe('the overview', () => {
     expect(count).toMatchObject({ sessions: 6, loggedIn: 5, isPart: false, unreadable: 0 })
     expect(count.users[0]).toEqual({ name: 'ann', sessions: 3 })
     expect(count.devices).toEqual([{ name: 'a browser', sessions: 5 }])
+  })
+
+  it('has curves of logins, logouts, ends, conflicts, errors and how long the store takes', async () => {
+    const store = faulty(memoryStore())
+    const site = await start('node', {}, { store })
+    const ann = await site.signIn('ann')
+    await site.signIn('bob')
+    await ann.visit((session) => session.logout())
+    await site.sessions.revoke({ userId: 'bob' })
+    const [one, other] = [
+      await site.sessions.open(site.admin.header),
+      await site.sessions.open(site.admin.header),
+    ]
+    one.data.plan = 'small'
+    other.data.plan = 'large'
+    await one.commit()
+    await other.commit()
+    store.error = new Error('refused')
+    await expect(site.sessions.open(site.admin.header)).rejects.toThrow('load failed')
+    store.error = undefined
+
+    for (const range of ['hour', 'day']) {
+      const { curves } = json(await site.get('/api/overview', `range=${range}`))
+      const sum = (values: number[]) => values.reduce((total, each) => total + each, 0)
+      const totals = Object.fromEntries(
+        Object.entries(curves.counts as Record<string, number[]>).map(([name, values]) => [
+          name,
+          sum(values),
+        ]),
+      )
+      expect(totals).toMatchObject({ login: 3, logout: 1, ended: 1, error: 1 })
+      expect(totals.conflict, 'the commit that came second, and the value that it replaced').toBe(2)
+      expect(curves.step).toBe(range === 'hour' ? 10_000 : 300_000)
+      expect(sum(curves.operations)).toBeGreaterThan(8)
+      expect(Math.max(...curves.p50)).toBeLessThanOrEqual(Math.max(...curves.p95))
+      expect(Math.max(...curves.p95)).toBeGreaterThan(0)
+    }
+    const { notices } = json(await site.get('/api/overview'))
+    expect(notices.map(({ name }: { name: string }) => name)).toEqual(['overwritten', 'revoked'])
+    expect(notices[1]).toMatchObject({ userId: 'bob', text: '1 session' })
+  })
+
+  it('does not keep what goes wrong out of the log', async () => {
+    const site = await start('node')
+    const error = new Error('background')
+    partsOf(site.sessions)!.core.events.emit('error', { operation: 'sweep', error })
+    expect(String(site.errors)).toContain('sweep failed in the background')
+    const { notices } = json(await site.get('/api/overview'))
+    expect(notices[0]).toMatchObject({ name: 'error', text: 'sweep: background' })
+  })
+
+  it('says since when the store is away, and when it is back', async () => {
+    const store = faulty(memoryStore())
+    const { board, sessions } = await start(
+      'node',
+      { authorize: () => true },
+      { store, deadlines: { load: 50, write: 50, request: 100 } },
+    )
+    store.freeze()
+    await sessions.find('x').catch(() => undefined)
+    await vi.waitFor(async () => expect((await direct(board, 'overview')).body.outageSince).not.toBeNull())
+    store.thaw()
+    await vi.waitFor(
+      async () => {
+        await sessions.find('x').catch(() => undefined)
+        const { outageSince, notices } = (await direct(board, 'overview')).body
+        expect([outageSince, notices[0].name]).toEqual([null, 'recovered'])
+      },
+      { timeout: 10_000, interval: 200 },
+    )
+  })
+
+  it('ceases to listen when it is closed', async () => {
+    const site = await start('node')
+    site.board.close()
+    await site.signIn('ann')
+    const { curves } = json(await site.get('/api/overview'))
+    expect(Math.max(...curves.counts.login)).toBe(1)
   })
 
   it('shows several managers, each with its own', async () => {

@@ -1,4 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { CommitMessage, EventMessage, StoreMessage } from '../channels.ts'
 import type { Core } from '../core.ts'
 import { StoreUnavailableError } from '../errors.ts'
 import type { SessionEvents } from '../events.ts'
@@ -162,20 +163,3 @@ function textOf(name: keyof SessionEvents, event: SessionEvents[keyof SessionEve
 }
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error)).slice(0, 300)
-
-interface EventMessage {
-  readonly sessions: string
-  readonly name: keyof SessionEvents
-  readonly event: SessionEvents[keyof SessionEvents]
-}
-
-interface StoreMessage {
-  readonly sessions: string
-  readonly operation: string
-  readonly error?: unknown
-}
-
-interface CommitMessage {
-  readonly sessions: string
-  readonly conflicts: number
-}
