@@ -75,7 +75,7 @@ export function createCensus(core: Core, counted: (count: Count) => void): Censu
 
   return {
     begin() {
-      const isGood = performance.now() - over < Math.max(GOOD_FOR, 10 * (latest?.milliseconds ?? 0))
+      const isGood = clock() - over < Math.max(GOOD_FOR, 10 * (latest?.milliseconds ?? 0))
       if (tally !== undefined || isGood) return
       const current = (tally = createTally(clock()))
       run(current)
@@ -89,7 +89,7 @@ export function createCensus(core: Core, counted: (count: Count) => void): Censu
         )
         .finally(() => {
           tally = undefined
-          over = performance.now()
+          over = clock()
         })
     },
     get latest() {

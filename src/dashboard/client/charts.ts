@@ -1,6 +1,6 @@
 import uPlot from 'uplot'
 import { h, say } from './dom.ts'
-import { timeOfDay } from './format.ts'
+import { number, timeOfDay } from './format.ts'
 
 export interface Line {
   readonly name: string
@@ -16,6 +16,8 @@ export interface Chart {
 }
 
 const HEIGHT = 150
+/** Seconds that a chart shows at least, so that a server that has just begun has no curve as wide as the page. */
+const LEAST = 300
 
 /** A chart with a legend that says the values where the pointer is, in all charts of the page at once. Without a pointer it says `sum`. */
 export function chart(
@@ -64,14 +66,18 @@ export function chart(
       width: 300,
       height: HEIGHT,
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 16, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false, sync: { key: 'time' } },
-      scales: { y: { range: (_, _low, high) => [0, Math.max(high * 1.1, 1)] } },
+      scales: {
+        x: { range: (_, first, last) => [Math.min(first ?? 0, (last ?? 0) - LEAST), last ?? 0] },
+        y: { range: (_, _low, high) => [0, Math.max((high ?? 0) * 1.1, format === number ? 1 : 0.1)] },
+      },
       axes: [
         { ...axis(22), values: (_, times) => times.map((time) => timeOfDay(time * 1000)) },
         {
           ...axis(52),
-          values: (_, values) => values.map((value) => (isWhole(value, values) ? format(value) : '')),
+          values: (_, values) =>
+            values.map((value) => (format !== number || Number.isInteger(value) ? format(value) : '')),
         },
       ],
       series: [
@@ -105,9 +111,6 @@ export function chart(
     },
   }
 }
-
-/** Half a login is none. */
-const isWhole = (value: number, all: readonly number[]) => all.at(-1)! > 5 || Number.isInteger(value)
 
 const hasFew = (values: readonly (number | null)[]) => values.filter((value) => value !== null).length < 40
 

@@ -16,7 +16,7 @@ export function overviewView(choose: (range: string) => void): View & { show(ove
     data: figure('Data kept'),
     logins: figure('Logins'),
     errors: figure('Errors'),
-    latency: figure('Slowest of 20 store operations'),
+    latency: figure('Store latency'),
   }
   const live = chart('Live sessions', [{ name: 'counted', color: '--line-1' }], number, lastOf(number))
   const logins = chart(
@@ -41,8 +41,8 @@ export function overviewView(choose: (range: string) => void): View & { show(ove
   const latency = chart(
     'Store latency',
     [
-      { name: 'middle', color: '--line-1' },
-      { name: 'slowest of 20', color: '--line-2', isDashed: true },
+      { name: 'median', color: '--line-1' },
+      { name: '95th percentile', color: '--line-2', isDashed: true },
     ],
     milliseconds,
     lastOf(milliseconds),
@@ -123,10 +123,7 @@ export function overviewView(choose: (range: string) => void): View & { show(ove
       )
       figures.logins.set(totalOf(of('login')), `in ${words}`)
       figures.errors.set(totalOf(of('error')), `in ${words}`, sumOf(of('error')) > 0)
-      figures.latency.set(
-        lastOf(milliseconds)(curves.p95),
-        `of ${count(sumOf(curves.operations), 'operation')}`,
-      )
+      figures.latency.set(lastOf(milliseconds)(curves.p95), '95th percentile, lately')
 
       live.show(times, [curves.live])
       logins.show(times, [of('login'), of('logout'), of('ended')])
@@ -272,7 +269,7 @@ function curvesTable({ curves }: Overview): HTMLElement {
   })
   return table(
     '',
-    ['From', 'Live', 'Logins', 'Logouts', 'Ended', 'Conflicts', 'Errors', 'Middle', 'Slowest of 20'],
+    ['From', 'Live', 'Logins', 'Logouts', 'Ended', 'Conflicts', 'Errors', 'Median', '95th percentile'],
     rows,
   )
 }
