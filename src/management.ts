@@ -5,6 +5,7 @@ import type { Duration } from './duration.ts'
 import { duration } from './duration.ts'
 import { expiry } from './lifetime.ts'
 import type { SessionRecord } from './record.ts'
+import type { Settings } from './settings.ts'
 import { UnsupportedError } from './store.ts'
 import type { UserExport } from './user-sessions.ts'
 import { exportUser, sessionsOf } from './user-sessions.ts'
@@ -84,22 +85,7 @@ export function createManagement(core: Core): Management {
     return clock() < expiry(record, lastSeen, lifetime)
   }
 
-  function describe(handle: string, { record, lastSeen, data }: Kept): SessionInfo {
-    const isLevelOver = record.levelUntil !== undefined && clock() >= record.levelUntil
-    return {
-      handle,
-      userId: record.user,
-      createdAt: new Date(record.createdAt),
-      lastSeenAt: new Date(lastSeen),
-      expiresAt: new Date(expiry(record, lastSeen, lifetime)),
-      authenticatedAt: record.authenticatedAt === undefined ? undefined : new Date(record.authenticatedAt),
-      level: isLevelOver ? undefined : record.level,
-      generation: record.generation,
-      persistent: record.persistent ?? lifetime.persistent,
-      about: record.about ?? {},
-      bytes: Buffer.byteLength(data),
-    }
-  }
+  const describe = (handle: string, kept: Kept) => infoOf(handle, kept, settings)
 
   async function list(userId: string): Promise<SessionInfo[]> {
     text('userId', userId)
@@ -266,6 +252,27 @@ export function createManagement(core: Core): Management {
     stats,
     sweep: () => sweepAll(true),
     keepSweeping,
+  }
+}
+
+export function infoOf(
+  handle: string,
+  { record, lastSeen, data }: Kept,
+  { clock, lifetime }: Pick<Settings, 'clock' | 'lifetime'>,
+): SessionInfo {
+  const isLevelOver = record.levelUntil !== undefined && clock() >= record.levelUntil
+  return {
+    handle,
+    userId: record.user,
+    createdAt: new Date(record.createdAt),
+    lastSeenAt: new Date(lastSeen),
+    expiresAt: new Date(expiry(record, lastSeen, lifetime)),
+    authenticatedAt: record.authenticatedAt === undefined ? undefined : new Date(record.authenticatedAt),
+    level: isLevelOver ? undefined : record.level,
+    generation: record.generation,
+    persistent: record.persistent ?? lifetime.persistent,
+    about: record.about ?? {},
+    bytes: Buffer.byteLength(data),
   }
 }
 

@@ -6,14 +6,17 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createShop } from '../examples/shop/app.ts'
 import { describeDevice } from '../examples/shop/sessions.ts'
+import { buildPage } from './helpers/dashboard-page.ts'
 
 type Shop = Awaited<ReturnType<typeof openShop>>
 
 let folder: string
 let shop: Shop
+
+beforeAll(buildPage, 60_000)
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'holdfast-shop-'))
@@ -208,6 +211,52 @@ describe('the page on what is kept', () => {
   })
 })
 
+describe('the dashboard', () => {
+  test('is for the admin, whose password was made at the first start and is kept', async () => {
+    const [admin, marina, nobody] = [browser(), browser(), browser()]
+    const { adminPassword } = shop
+    expect((await signIn(admin, { name: 'admin', password: 'flood tide at noon' })).status).toBe(422)
+    expect((await signIn(marina, { password: adminPassword })).status).toBe(422)
+    await signIn(marina)
+    const welcome = await signIn(admin, { name: 'admin', password: adminPassword })
+    expect(welcome.headers.get('location')).toBe('/admin/sessions')
+    const page = await admin.get('/admin/sessions/')
+    expect([page.status, page.headers.get('content-security-policy')]).toEqual([
+      200,
+      expect.stringContaining("script-src 'self'"),
+    ])
+    expect(await admin.get('/').then(text)).toContain('href="/admin/sessions"')
+    expect(await marina.get('/').then(text)).not.toContain('/admin')
+    for (const path of ['/admin/sessions/', '/admin/sessions/api/overview']) {
+      const answer = await marina.get(path)
+      expect([answer.status, await text(answer)]).toEqual([403, 'Forbidden\n'])
+    }
+    expect((await nobody.get('/admin/sessions')).headers.get('location')).toBe('/login')
+    expect((await nobody.get('/admin/sessions/api/overview')).status).toBe(403)
+    expect(readFileSync(join(folder, 'admin-password'), 'utf8')).toBe(adminPassword)
+    await shop.close()
+    shop = await openShop()
+    expect(shop.adminPassword).toBe(adminPassword)
+    expect((await admin.get('/admin/sessions/')).status).toBe(200)
+  })
+
+  test('ends the session of a customer, who is told so', async () => {
+    const [admin, marina] = [browser(), browser()]
+    await signIn(admin, { name: 'admin', password: shop.adminPassword })
+    await signIn(marina)
+    const answer = await admin.post(
+      '/admin/sessions/api/revoke',
+      {},
+      {
+        'sec-fetch-site': 'same-origin',
+        'holdfast-dashboard': 'user=marina',
+      },
+    )
+    expect(await answer.json()).toEqual({ count: 1 })
+    expect(await marina.get('/').then(text)).toContain('You were signed out')
+  })
+})
+
 test('a flash message is shown once', async () => {
   const visitor = browser()
   await visitor.post('/cart/add', { sku: 'saltings' })
@@ -338,7 +387,7 @@ describe('the folder', () => {
     rmSync(folder, { recursive: true })
     shop = await openShop()
     expect(statSync(folder).mode & 0o777).toBe(0o700)
-    for (const file of ['secret', 'sessions.db'])
+    for (const file of ['secret', 'admin-password', 'sessions.db'])
       expect(statSync(join(folder, file)).mode & 0o777, file).toBe(0o600)
     expect(Buffer.from(readFileSync(join(folder, 'secret'), 'utf8'), 'base64url')).toHaveLength(32)
   })
@@ -381,6 +430,9 @@ describe('started from the command line', () => {
   test('prints its address, and stops on SIGTERM', async () => {
     const { child, output } = start({ PORT: '0' })
     await expect.poll(() => output.text, { timeout: 15_000 }).toContain('lantern on the quay')
+    expect(output.text).toMatch(
+      /admin {3}\S{20} {4}for the dashboard at http:\/\/localhost:\d+\/admin\/sessions\n/,
+    )
     const [address] = /http:\/\/localhost:\d+\//.exec(output.text)!
     expect((await fetch(address)).status).toBe(200)
     child.kill('SIGTERM')
@@ -396,11 +448,12 @@ describe('started from the command line', () => {
 })
 
 async function openShop({ secure = false } = {}) {
-  const { app, sessions } = createShop({ folder, secure })
+  const { app, sessions, adminPassword } = createShop({ folder, secure })
   const server: Server = app.listen(0)
   await once(server, 'listening')
   return {
     sessions,
+    adminPassword,
     address: `http://localhost:${(server.address() as AddressInfo).port}`,
     async close({ sessionsToo = true } = {}) {
       server.closeAllConnections()

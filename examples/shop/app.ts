@@ -6,20 +6,31 @@ import express, {
   type Response,
 } from 'express'
 import { ConflictError, CrossOriginError, SessionEndedError, StoreUnavailableError } from 'holdfast'
+import { dashboard } from 'holdfast/dashboard'
 import { expressSessions } from 'holdfast/express'
 import { layout, type Page, styles } from './layout.ts'
 import { cartPage, devicesPage, endedPage, errorPage, keptPage, loginPage, shopPage } from './pages.ts'
 import { cartLines, changeCart, countOf, findProduct } from './products.ts'
+import { adminPasswordIn } from './secret.ts'
 import { REMEMBERED, shopSessions, VISIT } from './sessions.ts'
-import { checkPassword, findUser } from './users.ts'
+import { ADMIN, checkPassword, DASHBOARD, findUser } from './users.ts'
 
 /** The shop, not yet listening. `folder` keeps its database and secret; `secure` is for https. */
 export function createShop({ folder, secure }: { folder: string; secure: boolean }) {
   const sessions = shopSessions({ folder, secure })
+  const adminPassword = adminPasswordIn(folder)
+  const board = dashboard({
+    sessions,
+    authorize: isAdmin,
+    revealData: isAdmin,
+    path: DASHBOARD,
+  })
   const app = express().disable('x-powered-by')
 
   app.use(securityHeaders)
   app.use(expressSessions(sessions, { skip: ({ url }) => url?.startsWith('/styles.css') ?? false }))
+  app.get(DASHBOARD, signedInOnly)
+  app.use(board.node)
   app.use(express.urlencoded({ extended: false, limit: '4kb' }))
 
   app.get('/styles.css', (_req, res) => {
@@ -74,12 +85,12 @@ export function createShop({ folder, secure }: { folder: string; secure: boolean
   app.post('/login', async (req, res) => {
     const session = sessions.of(req)
     const name = field(req, 'name')
-    const user = await checkPassword(name, field(req, 'password'))
+    const user = await checkPassword(name, field(req, 'password'), adminPassword)
     if (!user) return show(req, res, loginPage(name), 422)
     await session.login(user.id)
     session.setLifetime(field(req, 'remember') === 'yes' ? REMEMBERED : VISIT)
     session.flash('good', `Welcome aboard, ${user.name}.`)
-    res.redirect(303, '/')
+    res.redirect(303, user.id === ADMIN.id ? DASHBOARD : '/')
   })
 
   app.post('/logout', signOut)
@@ -151,7 +162,11 @@ export function createShop({ folder, secure }: { folder: string; secure: boolean
     else next()
   }
 
-  return { app, sessions }
+  function isAdmin(request: object): boolean {
+    return sessions.of(request).userId === ADMIN.id
+  }
+
+  return { app, sessions, adminPassword }
 }
 
 const CHANGES = new Map<string, 1 | -1>([

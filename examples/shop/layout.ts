@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import type { FlashMessage } from 'holdfast'
 import { icon } from './flags.ts'
 import { type Html, html } from './html.ts'
-import type { User } from './users.ts'
+import { ADMIN, DASHBOARD, type User } from './users.ts'
 
 export interface Page {
   readonly title: string
@@ -44,6 +44,7 @@ export function layout({ title, path, main }: Page, greeting?: Greeting): string
     ${link('/cart', html`Basket${greeting && html` <span class="count">${greeting.inCart}<span class="aside"> teas</span></span>`}`, path)}
     ${link('/devices', 'Devices', path)}
     ${link('/kept', 'What we keep', path)}
+    ${greeting?.user === ADMIN && link(DASHBOARD, 'Dashboard', path)}
   </nav>
   ${greeting && account(greeting.user, path)}
 </header>

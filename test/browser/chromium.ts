@@ -21,6 +21,8 @@ export interface Page {
   evaluate<T>(expression: string): Promise<T>
   /** Any command of the DevTools protocol. */
   send(method: string, params?: object): Promise<Record<string, unknown>>
+  /** Calls `listener` at each event of that name in this page. */
+  on(method: string, listener: (params: Record<string, unknown>) => void): void
 }
 
 export interface BrowserCookie {
@@ -107,6 +109,7 @@ interface DevTools {
   send(method: string, params?: object, sessionId?: string): Promise<Record<string, unknown>>
   /** Resolves with the next event of that name, in that session. */
   next(method: string, sessionId: string): Promise<Record<string, unknown>>
+  on(method: string, sessionId: string, listener: (params: Record<string, unknown>) => void): void
   close(): void
 }
 
@@ -156,6 +159,12 @@ async function connect(address: string): Promise<DevTools> {
         }),
       )
     },
+    on(method, sessionId, listener) {
+      listeners.add((message) => {
+        if (message.method === method && message.sessionId === sessionId) listener(message.params!)
+        return false
+      })
+    },
     close: () => socket.close(),
   }
 }
@@ -168,6 +177,7 @@ async function newPage(devTools: DevTools): Promise<Page> {
   await send('Page.enable')
   return {
     send,
+    on: (method, listener) => devTools.on(method, sessionId, listener),
     async goto(url) {
       const loaded = devTools.next('Page.loadEventFired', sessionId)
       const { errorText } = await send('Page.navigate', { url })

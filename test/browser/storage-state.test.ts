@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { visitor } from 'holdfast/testing'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { createShop } from '../../examples/shop/app.ts'
+import { buildPage } from '../helpers/dashboard-page.ts'
 import { type Chromium, type Page, startChromium } from './chromium.ts'
 
 let shop: ReturnType<typeof createShop>
@@ -16,6 +17,7 @@ let port: number
 let stop: () => Promise<void>
 
 beforeEach(async () => {
+  buildPage()
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-'))
   shop = createShop({ folder, secure: true })
   const server = createServer(shop.app).listen(0)
