@@ -14,6 +14,7 @@ export {
   NotLoadedError,
   NotSavedError,
   OptionsError,
+  ReadOnlySessionError,
   SchemaError,
   SessionEndedError,
   SessionLimitError,
