@@ -73,7 +73,7 @@ export interface NextSessions<Data extends object> {
 }
 
 /**
- * Sessions for the App Router of Next.js 15 and 16, on Node: see docs/next.md. It is given `cookies` and `headers` of `next/headers`.
+ * Sessions for the App Router of Next.js 16, on Node: see docs/next.md. It is given `cookies` and `headers` of `next/headers`.
  *
  * @example
  * ```ts

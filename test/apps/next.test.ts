@@ -59,6 +59,15 @@ describe('an application of Next.js', () => {
     expect(await browser.state()).toMatchObject({ user: 'bob' })
   })
 
+  it('hands data on to client components as what it is', async () => {
+    const browser = await loggedIn()
+    await cart(browser, 'tea')
+    const { text } = await browser.get('/')
+    const year = new Date().getFullYear()
+    expect(stateIn(text, 'shown')).toEqual({ cart: { tea: 1 }, year, seen: ['tea'] })
+    expect(text).toMatch(/\$D\d{4}-/) // in what the browser hydrates with, as a Date
+  })
+
   it('keeps visitors without a login from a page, in the proxy', async () => {
     const { status, headers } = await tab(server.url).get('/account')
     expect([status, headers.get('location')]).toEqual([307, '/'])
@@ -113,6 +122,14 @@ describe('an application of Next.js', () => {
     const again = tab(server.url, browser.cookie)
     expect(await again.state()).toMatchObject({ user: 'ann', cart: { tea: 1 } })
     expect((await again.submit('add')).status).toBe(200)
+  })
+
+  it('refuses what a page of another origin sends', async () => {
+    const browser = await loggedIn()
+    const sent = { headers: { origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' } }
+    expect((await browser.post('/api/count', sent)).status).toBe(403)
+    expect((await browser.post('/write', { ...sent, body: await browser.form('add') })).status).toBe(500) // by Next.js itself
+    expect(await browser.state()).not.toHaveProperty('visits')
   })
 
   it('saves before notFound(), and nothing of an action that fails', async () => {

@@ -5,6 +5,7 @@ import { action } from './sessions.ts'
 export const login = action(async (session, form: FormData) => {
   await session.login(String(form.get('user')))
   session.data.since = new Date()
+  session.data.seen = new Set(['tea'])
   redirect('/account')
 })
 

@@ -7,12 +7,14 @@ export interface Visitor {
   visits?: number
   cart?: Record<string, number>
   since?: Date
+  seen?: Set<string>
 }
 
 export const sessions = createSessions<Visitor>({
   secret: process.env.SESSION_SECRET ?? 'only while next build looks at the routes, which opens none',
   store: openStore(process.env.SESSION_STORE ?? 'file:.data/sessions'),
   merge: { visits: 'sum', cart: 'sum' },
+  csrf: true,
   lifetime: { rotateEvery: process.env.ROTATE_EVERY ?? '15m', grace: process.env.GRACE ?? '5m' },
 })
 for (const event of ['forged', 'reuse', 'uncommitted'] as const) {

@@ -11,6 +11,7 @@ import {
   logout,
 } from '../actions.ts'
 import { getSession } from '../sessions.ts'
+import { Shown } from './shown.tsx'
 
 export async function generateMetadata() {
   const { userId } = await getSession()
@@ -27,6 +28,7 @@ export default async function Page() {
   return (
     <main>
       <Messages />
+      <Shown data={data} />
       <pre id="state">{JSON.stringify({ user: userId ?? 'nobody', generation, ...data })}</pre>
       {Object.entries({ login, loginHere }).map(([name, act]) => (
         <form key={name} id={name} action={act}>
