@@ -5,10 +5,12 @@ import { defineConfig } from 'vitest/config'
 const { paths } = JSON.parse(
   readFileSync(new URL('./tsconfig.json', import.meta.url), 'utf8'),
 ).compilerOptions
-const alias = Object.entries(paths as Record<string, string[]>).map(([name, [file]]) => ({
-  find: new RegExp(`^${name}$`),
-  replacement: new URL(file as string, import.meta.url).pathname,
-}))
+const alias = Object.entries(paths as Record<string, string[]>)
+  .filter(([name]) => name.startsWith('holdfast'))
+  .map(([name, [file]]) => ({
+    find: new RegExp(`^${name}$`),
+    replacement: new URL(file as string, import.meta.url).pathname,
+  }))
 
 export default defineConfig({
   resolve: { alias },

@@ -22,7 +22,7 @@ export interface Answer {
 /** From a visit to the response: commits what is pending and says which headers must go out. */
 export interface Answerer {
   /** At once when there is nothing to wait for. Saves what is pending unless it is to be discarded. */
-  answer(visit: Visit, isDiscarded: boolean): Answer | Promise<Answer>
+  answer(visit: Visit, isDiscarded: boolean, mayRotate?: boolean): Answer | Promise<Answer>
   /** The response is over: reports what was changed too late to be saved. */
   closed(visit: Visit): void
   /** The session was used, whether or not there was anything to write: moves its idle timeout when that is due. */
@@ -40,10 +40,10 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
   const { clock, codec, lifetime } = settings
   let hasWarned = false
 
-  function answer(visit: Visit, isDiscarded: boolean): Answer | Promise<Answer> {
+  function answer(visit: Visit, isDiscarded: boolean, mayRotate = true): Answer | Promise<Answer> {
     if (visit.begun.length > 0) {
       const settled = isDiscarded ? settle(visit).catch(() => {}) : settle(visit)
-      return settled.then(() => answer(visit, isDiscarded))
+      return settled.then(() => answer(visit, isDiscarded, mayRotate))
     }
     if (isDiscarded) {
       discard(visit, codec, clock(), lifetime)
@@ -52,12 +52,14 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     if (!visit.loaded) return finish(visit)
     if (work.isClosing)
       return hasChanges(visit, codec) ? Promise.reject(managerClosed(settings.name)) : finish(visit)
-    addWhatIsDue(visit)
+    addWhatIsDue(visit, mayRotate)
     const written = committer.commit(visit)
     if (!written) return finish(visit)
     visit.turn = work.count(written).catch(() => {}) // the answer hears of it
     // What the handler has begun meanwhile belongs to this answer too.
-    return written.then(() => (visit.begun.length > 0 ? answer(visit, isDiscarded) : finish(visit)))
+    return written.then(() =>
+      visit.begun.length > 0 ? answer(visit, isDiscarded, mayRotate) : finish(visit),
+    )
   }
 
   /** Waits for all that the handler began. What failed without anybody looking is this answer's failure. */
@@ -80,11 +82,11 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     }
   }
 
-  function addWhatIsDue(visit: Visit): void {
+  function addWhatIsDue(visit: Visit, mayRotate: boolean): void {
     if (visit.standing !== 'live' || visit.answered) return
     const now = clock()
     const { record, generation } = visit
-    if (isRotationDue(generation, record, now, lifetime))
+    if (mayRotate && isRotationDue(generation, record, now, lifetime))
       addOperation(visit, { kind: 'rotate' }, now, lifetime)
     if (isCookieRenewalDue(record, now, lifetime) || isCarriedTooLong(visit, now))
       addOperation(visit, { kind: 'renewCookie' }, now, lifetime)

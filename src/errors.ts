@@ -13,6 +13,10 @@ export class HoldfastError extends Error {
   get expose(): boolean {
     return this.status < 500
   }
+  /** What Next.js tells an error boundary in the browser, where it hides messages. */
+  get digest(): string {
+    return this.code
+  }
   /** The error as a response, which Hono's default error handler asks for and a web handler may return. */
   getResponse(): Response {
     const text = this.expose ? this.message : (STATUS_CODES[this.status] ?? 'Internal Server Error')
@@ -63,6 +67,11 @@ export class NotSavedError extends HoldfastError {
 /** What was asked for needs a cookie, and the headers have left. */
 export class HeadersSentError extends HoldfastError {
   override readonly code = 'HOLDFAST_HEADERS_SENT'
+}
+
+/** A write where no cookie can be set and nothing may change: while Next.js renders Server Components, and in its proxy. Says where to write. */
+export class ReadOnlySessionError extends HoldfastError {
+  override readonly code = 'HOLDFAST_READ_ONLY'
 }
 
 /** `data` was used before `await session.load()` on a session that was opened with `lazy`. */

@@ -15,6 +15,7 @@ export {
   NotLoadedError,
   NotSavedError,
   OptionsError,
+  ReadOnlySessionError,
   SchemaError,
   SessionEndedError,
   SessionLimitError,

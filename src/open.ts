@@ -76,7 +76,7 @@ export function createOpener(core: Core): Opener {
       events.emit('duplicate', { route: routeOf(visit.source) })
       return undefined
     }
-    if (tokens.length === 0 && texts.length > 0) {
+    if (tokens.length === 0 && texts.some((text) => text !== '')) {
       visit.presented = 'forged'
       events.emit('forged', { route: routeOf(visit.source) })
     }

@@ -50,10 +50,14 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
   open(source: RequestSource, options?: { lazy?: boolean }): Promise<Session<Data>>
   /**
    * Saves what is pending and says which headers the response must carry. At once, without a promise, when there is nothing to wait for.
-   * A status of 500 or more discards what the handler left behind (unless `saveOnError`), and so does `discard`.
+   * A status of 500 or more discards what the handler left behind (unless `saveOnError`), and so does `discard`. `rotate: false` leaves a rotation
+   * that is due to a later answer, where somebody else may use the new token before the client has it.
    * @throws ConflictError, SessionEndedError, StoreUnavailableError, DataError: the response must then be that error
    */
-  commit(session: Session<Data>, options?: { status?: number; discard?: boolean }): Answer | Promise<Answer>
+  commit(
+    session: Session<Data>,
+    options?: { status?: number; discard?: boolean; rotate?: boolean },
+  ): Answer | Promise<Answer>
   /** For adapters, once the response is over: what was changed after the headers and never committed becomes an event. */
   closed(session: Session<Data>): void
   /** The session that an adapter has opened for this request (or context). @throws TypeError when none has */
@@ -231,8 +235,8 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     name,
     policy: policyOf(settings),
     open,
-    commit(session, { status = 200, discard = status >= 500 && !settings.saveOnError } = {}) {
-      return answerer.answer(visitOf(session), discard)
+    commit(session, { status = 200, discard = status >= 500 && !settings.saveOnError, rotate } = {}) {
+      return answerer.answer(visitOf(session), discard, rotate)
     },
     closed: (session) => answerer.closed(visitOf(session)),
     of(request) {

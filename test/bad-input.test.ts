@@ -22,11 +22,21 @@ async function fastest(work: () => Promise<unknown>): Promise<number> {
 describe('a cookie', () => {
   it('of any length up to 16 KiB is met with an anonymous session, quickly', async () => {
     const { sessions } = manager()
-    for (let length = 0; length <= 16_384; length += length < 200 ? 1 : 97) {
+    for (let length = 1; length <= 16_384; length += length < 200 ? 1 : 97) {
       const session = await sessions.open(`__Host-id=${'A'.repeat(length)}`)
       expect([session.isNew, session.presented]).toEqual([true, 'forged'])
     }
     expect(await fastest(() => open(`__Host-id=${'A'.repeat(16_384)}`))).toBeLessThan(5)
+  })
+
+  it('of no bytes is none: whoever clears a cookie in a server of its own leaves that', async () => {
+    const { sessions } = manager()
+    const forged = vi.fn()
+    sessions.on('forged', forged)
+    for (const header of ['__Host-id=', '__Host-id=; a=b', '__Host-id=;__Host-id=']) {
+      expect((await sessions.open(header)).presented).toBe('none')
+    }
+    expect(forged).not.toHaveBeenCalled()
   })
 
   it('of wrong bytes is forged', async () => {

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 
@@ -10,10 +11,12 @@ interface Example {
   readonly place: string
   /** Marked `ts run`: short enough to be run as it stands. */
   readonly runs: boolean
+  /** Where it stands in an application, if it begins with a comment that says so. */
+  readonly file: string | undefined
   readonly code: string
 }
 
-/** The ts blocks of all documents but the API reference, which is made from the others, and of doc comments in the sources. */
+/** The ts and tsx blocks of all documents but the API reference, which is made from the others, and of doc comments in the sources. */
 function examples(): Example[] {
   const below = (path: string) =>
     readdirSync(root + path, { recursive: true, encoding: 'utf8' }).map((file) => `${path}/${file}`)
@@ -22,10 +25,11 @@ function examples(): Example[] {
   return documents.flatMap((path) => {
     const text = readFileSync(root + path, 'utf8')
     const plain = path.endsWith('.ts') ? text.replace(/^ *\* ?/gm, '') : text
-    return [...plain.matchAll(/^```ts( run)?\n(.*?)^```/gms)].map(({ 1: run, 2: code, index }) => ({
+    return [...plain.matchAll(/^```tsx?( run)?\n(.*?)^```/gms)].map(({ 1: run, 2: code, index }) => ({
       place: `${path}:${plain.slice(0, index).split('\n').length}`,
       runs: run !== undefined,
       code: code!,
+      file: /^\/\/ (\S+\.tsx?)\n/.exec(code!)?.[1],
     }))
   })
 }
@@ -33,8 +37,12 @@ function examples(): Example[] {
 function compile(name: string, group: readonly Example[]): string {
   const target = `${folder}/${name}`
   mkdirSync(target, { recursive: true })
-  for (const [i, { place, code }] of group.entries()) {
-    writeFileSync(`${target}/${i}.ts`, `// ${place}\n${code}\nexport {}\n`)
+  const named: Record<string, string[]> = {}
+  for (const [i, { place, file, code }] of group.entries()) {
+    const path = `${target}/${file ?? `${i}.ts`}`
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, `// ${place}\n${code}\nexport {}\n`)
+    if (file) named[`@/${file.replace(/\.tsx?$/, '')}`] = [path]
   }
   const paths = JSON.parse(readFileSync(`${root}tsconfig.json`, 'utf8')).compilerOptions.paths as Record<
     string,
@@ -45,8 +53,8 @@ function compile(name: string, group: readonly Example[]): string {
   )
   const tsconfig = {
     extends: `${root}tsconfig.json`,
-    compilerOptions: { noEmit: true, paths: absolute, noUnusedLocals: false },
-    include: ['*.ts'],
+    compilerOptions: { noEmit: true, paths: { ...absolute, ...named }, noUnusedLocals: false },
+    include: ['**/*.ts', '**/*.tsx'],
   }
   writeFileSync(`${target}/tsconfig.json`, JSON.stringify(tsconfig))
   const { stdout } = spawnSync('npx', ['tsc', '-p', target], { cwd: root, encoding: 'utf8' })
@@ -63,9 +71,19 @@ describe('every example in the documentation', () => {
   })
 
   it('compiles', () => {
-    const plain = all.filter(({ code }) => !code.includes('interface Register'))
+    const plain = all.filter(({ code, file }) => !file && !code.includes('interface Register'))
     expect(compile('plain', plain)).toBe('')
   }, 60_000)
+
+  it.each(['docs/next.md'])(
+    'compiles as the application that %s shows',
+    (page) => {
+      const files = all.filter(({ place, file }) => file && place.startsWith(`${page}:`))
+      expect(files.length).toBeGreaterThan(2)
+      expect(compile(page.replace(/\W/g, '-'), files)).toBe('')
+    },
+    60_000,
+  )
 
   // A declaration holds for a whole program, so each of these is one of its own.
   it.each(all.filter(({ code }) => code.includes('interface Register')))(

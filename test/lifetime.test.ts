@@ -136,6 +136,19 @@ describe('rotation', () => {
     expect(visitor.setCookies).toHaveLength(1)
   })
 
+  it('waits for a later answer where this one asks for that, and saves the rest', async () => {
+    const { jar, wait, who, sessions } = setUp()
+    await jar.visit((session) => session.login('ann'))
+    await wait(16 * MINUTE)
+    const session = await sessions.open(jar.header)
+    session.data.n = 1
+    const { cookie } = await sessions.commit(session, { rotate: false })
+    expect(cookie).toBeUndefined()
+    expect(await jar.visit(({ data, generation }) => [data.n, generation])).toEqual([1, 2])
+    expect(await who()).toBe('ann')
+    expect(jar.setCookies).toHaveLength(2)
+  })
+
   it('gives the token again when its answer was lost', async () => {
     const { jar, wait, who, sessions } = setUp()
     await jar.visit((session) => session.login('ann'))

@@ -10,6 +10,7 @@ const BUDGET = {
   index: 33_500,
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
+  'frameworks/next': 3_000,
   'stores/sql/index': 11_300,
   'stores/redis/index': 10_900,
   'stores/memcached/index': 8_000,

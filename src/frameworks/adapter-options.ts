@@ -18,9 +18,7 @@ export function checkMounting(
   options: object,
   more: readonly string[] = [],
 ): void {
-  if (typeof (sessions as { open?: unknown } | undefined)?.open !== 'function') {
-    throw new OptionsError(`${adapter}: sessions must be what createSessions() made, not ${String(sessions)}`)
-  }
+  checkSessions(adapter, sessions)
   refuseUnknown(`${adapter}: `, options, ['lazy', ...more])
   checkTypes(`${adapter}: `, options, {
     property: 'string',
@@ -28,4 +26,9 @@ export function checkMounting(
     lazy: 'boolean',
     onError: 'function',
   })
+}
+
+export function checkSessions(adapter: string, sessions: unknown): void {
+  if (typeof (sessions as { open?: unknown } | undefined)?.open === 'function') return
+  throw new OptionsError(`${adapter}: sessions must be what createSessions() made, not ${String(sessions)}`)
 }

@@ -64,7 +64,8 @@ export function webSessions<Data extends object, Rest extends unknown[]>(
   }
 }
 
-function answerError(error: unknown): Response {
+/** What the client should know of is answered. @throws all else */
+export function answerError(error: unknown): Response {
   if (!(error instanceof HoldfastError) || error.status === 500) throw error
   if (error.status > 500) console.error(error)
   return error.getResponse()
