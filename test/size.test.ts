@@ -9,6 +9,7 @@ const BUDGET = {
   index: 32_800,
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
+  'frameworks/passport': 1_900,
   'stores/sql/index': 11_300,
   'stores/redis/index': 10_900,
   'stores/memcached/index': 8_000,
