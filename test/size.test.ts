@@ -10,6 +10,7 @@ const BUDGET = {
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
   'frameworks/passport': 1_900,
+  'frameworks/sveltekit': 2_000,
   'stores/sql/index': 11_400,
   'stores/redis/index': 10_900,
   'stores/memcached/index': 8_000,

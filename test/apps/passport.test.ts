@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type App, startApp } from '../helpers/app.ts'
 import { SECRET } from '../helpers/browser.ts'
 import { type Client, client } from '../helpers/client.ts'
+import { itKeepsItsPromises } from './promises.ts'
 
 let provider: Server
 let app: App
@@ -70,13 +71,17 @@ async function signInElsewhere(tab: Client, strategy: string, user: string, chan
 }
 
 describe('an application on Passport', () => {
-  it('keeps nothing for a visitor who only looks', async () => {
-    const visitor = client(app.url)
-    const { user, isAuthenticated } = await state(visitor)
-    expect({ user, isAuthenticated, cookies: visitor.setCookies }).toEqual({
-      isAuthenticated: false,
-      cookies: [],
-    })
+  itKeepsItsPromises(() => app, {
+    signIn: signInAs,
+    signOut: (tab) => tab.post('/logout'),
+    count: (tab) => tab.post('/visit'),
+    put: (tab, item) => tab.post('/put', form({ item })),
+    rotate: (tab) => tab.post('/rotate'),
+    slow: (tab) => tab.post('/slow'),
+    look: async (tab) => {
+      const { user, ...rest } = await state(tab)
+      return { ...rest, userId: user?.name }
+    },
   })
 
   it('logs in by the session itself: a new token, and a session that belongs to the user', async () => {
@@ -94,7 +99,7 @@ describe('an application on Passport', () => {
       data: { cart: ['tea'] },
     })
     expect((await state(before)).isAuthenticated).toBe(false)
-    expect(JSON.parse((await visitor.get('/devices')).text)).toEqual([handle])
+    expect(JSON.parse((await visitor.get('/devices')).text)).toContain(handle)
   })
 
   it('gives nothing of one user to the next one in the same browser', async () => {
@@ -103,54 +108,6 @@ describe('an application on Passport', () => {
     await signInAs(tab, 'bob')
     const { user, data } = await state(tab)
     expect({ user: user.name, data }).toEqual({ user: 'bob', data: {} })
-  })
-
-  it('loses nothing of two tabs at work at once', async () => {
-    const first = await signedIn('ann')
-    const second = first.copy()
-    const replies = await Promise.all(
-      Array.from({ length: 20 }, (_, i) => [
-        first.post('/visit'),
-        second.post('/put', form({ item: String(i) })),
-      ]).flat(),
-    )
-    expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([200]))
-    const { visits, cart } = (await state(first)).data
-    expect({ visits, items: new Set(cart).size }).toEqual({ visits: 20, items: 20 })
-  })
-
-  it('rotates the token and logs neither tab out', async () => {
-    const first = await signedIn('ann')
-    const second = first.copy()
-    const { handle } = await state(first)
-    expect((await first.post('/rotate')).text).toBe('true')
-    expect(first.cookie).not.toBe(second.cookie)
-    for (const tab of [second, first, second, first]) {
-      const now = await state(tab)
-      expect([now.user?.name, now.handle]).toEqual(['ann', handle])
-    }
-  })
-
-  it('makes a logout final, also for a request that is under way', async () => {
-    const tab = await signedIn('ann')
-    const old = tab.copy()
-    const underWay = old.post('/slow')
-    await new Promise((resume) => setTimeout(resume, 100))
-    const { status, headers } = await tab.post('/logout')
-    expect([status, headers.get('location'), tab.cookie]).toEqual([302, '/', undefined])
-    expect((await underWay).status).toBe(409)
-    for (const one of [tab, old]) expect((await state(one)).isAuthenticated).toBe(false)
-  })
-
-  it('knows its users after a restart', async () => {
-    const tab = await signedIn('ann')
-    await tab.post('/put', form({ item: 'tea' }))
-    await app.restart()
-    const { user, data } = await state(tab)
-    expect({ user: user?.name, cart: data.cart }).toEqual({ user: 'ann', cart: ['tea'] })
-    await tab.post('/logout')
-    await app.restart()
-    expect((await state(tab)).isAuthenticated).toBe(false)
   })
 
   it('ends the other devices of a user', async () => {

@@ -128,8 +128,8 @@ app.post('/put', async (req, res) => {
 })
 app.post('/rotate', async (req, res) => void res.json(await req.session.rotate()))
 app.post('/slow', async (req, res) => {
-  await sleep(300)
-  req.session.data.visits = 1
+  await sleep(600)
+  req.session.data.cart = ['late']
   res.send('saved')
 })
 app.get(
