@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -19,7 +19,10 @@ export async function documentedFiles(page: string): Promise<Map<string, string>
  */
 export async function writeApp(name: string, page: string): Promise<string> {
   const folder = join(root, '.cache/apps', name)
-  await rm(folder, { recursive: true, force: true })
+  await mkdir(folder, { recursive: true })
+  for (const file of await readdir(folder)) {
+    if (file !== 'node_modules') await rm(join(folder, file), { recursive: true })
+  }
   await cp(join(root, 'test/apps', name), folder, { recursive: true })
   for (const [path, code] of await documentedFiles(page)) {
     const file = join(folder, path)
@@ -41,10 +44,25 @@ async function sourcesByName(): Promise<Record<string, string[]>> {
   )
 }
 
-/** Runs a program of the packages that are installed. @throws with what it printed, unless it ends well */
+/** Installs what the application's own package-lock.json names, unless that has been done: for packages that only its test needs. */
+export async function installIn(folder: string): Promise<void> {
+  const stamp = join(folder, 'node_modules/.holdfast-lock')
+  const lock = await readFile(join(folder, 'package-lock.json'), 'utf8')
+  if ((await readFile(stamp, 'utf8').catch(() => '')) === lock) return
+  await runIn(folder, 'npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--include=dev'])
+  await writeFile(stamp, lock)
+}
+
+/** Runs a program, of the packages that are installed if it is one. @throws with what it printed, unless it ends well */
 export async function runIn(folder: string, program: string, args: readonly string[]): Promise<string> {
-  const env = { ...process.env, NODE_ENV: 'production', ASTRO_TELEMETRY_DISABLED: '1' }
-  const child = spawn(join(root, 'node_modules/.bin', program), args, { cwd: folder, env })
+  const binaries = [join(root, 'node_modules/.bin'), join(folder, 'node_modules/.bin')].join(delimiter)
+  const env = {
+    ...process.env,
+    PATH: `${binaries}${delimiter}${process.env.PATH}`,
+    NODE_ENV: 'production',
+    ASTRO_TELEMETRY_DISABLED: '1',
+  }
+  const child = spawn(program, args, { cwd: folder, env })
   let printed = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (printed += chunk))
   const [code] = await once(child, 'close')
