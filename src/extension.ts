@@ -16,6 +16,9 @@ export interface Extension {
   headers(visit: Visit): readonly HeaderChange[]
 }
 
+/** Where a view of a session keeps the session itself, so that the view will do for it: docs/decisions/031-passport.md. */
+export const behind = Symbol('holdfast: the session itself')
+
 const partsByManager = new WeakMap<object, SessionParts>()
 
 export function keepParts(sessions: object, parts: SessionParts): void {

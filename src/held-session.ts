@@ -15,6 +15,7 @@ import {
   NotSavedError,
   OptionsError,
 } from './errors.ts'
+import { behind } from './extension.ts'
 import { checkTypes, refuseUnknown } from './given.ts'
 import { expiry, mayRotate } from './lifetime.ts'
 import type { LoginRules } from './login-rules.ts'
@@ -50,14 +51,13 @@ export class HeldSession<Data extends object> implements Session<Data> {
   readonly #parts: SessionParts
 
   static {
-    visitOf = (session) => {
-      if (session instanceof HeldSession) return session.#visit
+    const heldBy = (session: object | undefined) => {
+      const held = (session as { [behind]?: unknown } | undefined)?.[behind] ?? session
+      if (held instanceof HeldSession) return held
       throw new TypeError('this is not a session that this copy of Holdfast opened')
     }
-    loadedVisitOf = (session) => {
-      visitOf(session)
-      return (session as HeldSession<object>).#loaded()
-    }
+    visitOf = (session) => heldBy(session).#visit
+    loadedVisitOf = (session) => heldBy(session).#loaded()
   }
 
   constructor(visit: Visit, parts: SessionParts) {

@@ -441,6 +441,26 @@ describe('trouble', () => {
     })
   }
 
+  for (const [name, Database] of Object.entries(drivers)) {
+    it(`a write that has waited in vain takes none with it that comes later, with ${name}`, async () => {
+      const path = newPath()
+      const other = new Database(path)
+      const handle = new Database(path)
+      handle.prepare('PRAGMA journal_mode = WAL').all()
+      handle.prepare('PRAGMA busy_timeout = 50').all()
+      const store = sqliteStore(handle)
+      const first = record()
+      await store.create('k', first)
+      other.prepare('BEGIN IMMEDIATE').run()
+      await expect(store.update('k', record(), first.rev)).rejects.toThrow(/locked/)
+      other.prepare('ROLLBACK').run()
+      expect(await store.create('k2', record())).toBe(true)
+      expect(await sqliteStore(other).load('k2')).toMatchObject({ text: '{"visits":1}' })
+      other.close()
+      handle.close()
+    })
+  }
+
   it('writes wait for those of another process', async () => {
     const path = newPath()
     const store = open(path)

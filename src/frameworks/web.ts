@@ -24,7 +24,7 @@ export interface WebSessionsOptions {
 }
 
 /**
- * Sessions for whatever takes a web `Request` and gives a `Response`: Next.js route handlers, Remix, SvelteKit, Astro, Bun.serve,
+ * Sessions for whatever takes a web `Request` and gives a `Response`: Next.js route handlers, Remix, Astro, Bun.serve,
  * Deno.serve. The response is handed on when the session is saved.
  *
  * @example

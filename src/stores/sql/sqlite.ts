@@ -197,8 +197,36 @@ function performerOn(handle: SqliteHandle): (sql: string, params: readonly SqlVa
       statement = handle.prepare(sql)
       prepared.set(sql, statement)
     }
-    if (isQuery(sql)) return { rows: statement.all(...params) as object[], affected: 0 }
-    return { rows: [], affected: Number(statement.run(...params).changes) }
+    const known = statement
+    if (isQuery(sql)) return { rows: known.all(...params) as object[], affected: 0 }
+    const write = () => Number(known.run(...params).changes)
+    return { rows: [], affected: isLibsql(handle) ? locked(handle, write) : write() }
+  }
+}
+
+interface LibsqlHandle extends SqliteHandle {
+  exec(sql: string): unknown
+}
+
+function isLibsql(handle: SqliteHandle): handle is LibsqlHandle {
+  return 'syncUntil' in handle
+}
+
+/**
+ * libsql (0.5) does not reset a statement that finds the file locked. Until the same one runs again, it keeps a transaction open: what other statements write
+ * meanwhile seems to succeed, is seen by nobody else, and is lost. So the lock is taken by a statement that is done with at once, and the write finds it taken.
+ */
+function locked<T>(database: LibsqlHandle, write: () => T): T {
+  database.exec('BEGIN IMMEDIATE')
+  try {
+    const result = write()
+    database.exec('COMMIT')
+    return result
+  } catch (error) {
+    try {
+      database.exec('ROLLBACK')
+    } catch {} // a full disk has ended it already
+    throw error
   }
 }
 

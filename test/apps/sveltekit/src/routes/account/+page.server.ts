@@ -1,0 +1,1 @@
+export const load = ({ locals: { session } }: { locals: App.Locals }) => ({ user: session.userId })
