@@ -25,7 +25,7 @@ export async function startApp(
     ...process.env,
     PORT: String(port),
     ORIGIN: url,
-    NODE_ENV: 'production',
+    NODE_ENV: 'production' as const,
     SESSION_SECRET: SECRET,
     SESSION_DB: `${folder}/sessions.db`,
     SESSION_STORE: `sqlite:${folder}/sessions.db`,

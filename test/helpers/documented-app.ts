@@ -59,7 +59,7 @@ export async function runIn(folder: string, program: string, args: readonly stri
   const env = {
     ...process.env,
     PATH: `${binaries}${delimiter}${process.env.PATH}`,
-    NODE_ENV: 'production',
+    NODE_ENV: 'production' as const,
     ASTRO_TELEMETRY_DISABLED: '1',
   }
   const child = spawn(program, args, { cwd: folder, env })
