@@ -7,7 +7,7 @@ import { expect, it } from 'vitest'
 /** Small is a feature. Raise the budget only for what an application would miss. */
 const BUDGET = {
   // 850 of it are src/channels.ts and the places that use it: who runs a site must see what sessions cost, and nothing outside can see a conflict.
-  index: 33_500,
+  index: 33_700,
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
   'frameworks/next': 3_000,
@@ -20,7 +20,7 @@ const BUDGET = {
   'stores/index': 35_900,
   'stores/cookie': 1_500,
   // Four fifths of it are parts of the core, which are loaded anyway.
-  'dbsc/index': 15_900,
+  'dbsc/index': 16_000,
 }
 
 it.each(Object.entries(BUDGET))(
