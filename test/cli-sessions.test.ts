@@ -1,6 +1,7 @@
 /** The commands that look at sessions and end them: the built command, as a process of its own, on real stores. */
 import { randomBytes } from 'node:crypto'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters, styleText } from 'node:util'
@@ -26,6 +27,8 @@ import { stats } from '../src/cli/stats.ts'
 import { sweep } from '../src/cli/sweep.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 import { type BuiltCommand, buildCommand, start } from './helpers/command.ts'
+import { runOn as runOnMariadb, startMariadb } from './servers/mariadb.ts'
+import { runOn, startPostgres, type TestServer } from './servers/postgres.ts'
 import { freePort } from './servers/process.ts'
 import { type RedisServer, startRedis } from './servers/redis.ts'
 
@@ -40,14 +43,21 @@ const HOUR = 60 * MINUTE
 
 let command: BuiltCommand
 let redis: RedisServer
+let postgres: TestServer
+let mariadb: TestServer
+let tables = 0
 let folder: string
 let sites: { sessions: Sessions<Data>; store: Store }[]
 
 beforeAll(async () => {
   command = buildCommand('cli-sessions')
-  redis = await startRedis('--appendonly', 'yes')
-})
-afterAll(() => redis.stop())
+  ;[redis, postgres, mariadb] = await Promise.all([
+    startRedis('--appendonly', 'yes'),
+    startPostgres(),
+    startMariadb(),
+  ])
+}, 60_000)
+afterAll(() => Promise.all([redis.stop(), postgres.stop(), mariadb.stop()]))
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'holdfast-cli-'))
   sites = []
@@ -57,7 +67,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-const KINDS = ['sqlite', 'file', 'redis'] as const
+const KINDS = ['sqlite', 'file', 'redis', 'postgres', 'mariadb'] as const
 
 describe.each(KINDS)('sessions in a %s store', (kind) => {
   it('are listed, shown and counted as the site has them', async () => {
@@ -396,7 +406,7 @@ describe('holdfast revoke', () => {
 })
 
 describe('holdfast sweep', () => {
-  it.each(['sqlite', 'file'] as const)(
+  it.each(['sqlite', 'file', 'postgres', 'mariadb'] as const)(
     'removes from a %s store what has expired, and says how much',
     async (kind) => {
       const { url, visit, liveUsers, store } = await site(kind)
@@ -422,7 +432,7 @@ describe('holdfast doctor', () => {
   const production = { NODE_ENV: 'production', WEB_CONCURRENCY: '' }
   const RANDOM = randomBytes(32).toString('base64url')
 
-  it.each(KINDS)(
+  it.each(['sqlite', 'file', 'redis'] as const)(
     'has one line for a %s store that is as it should be, with how quick it answers',
     async (kind) => {
       const { url } = await site(kind)
@@ -534,6 +544,31 @@ describe('holdfast init', () => {
     expect(await liveUsers()).toEqual(['ann'])
   })
 
+  it.each([
+    ['postgres', () => ownTable(postgres), runOn],
+    ['mysql', () => ownTable(mariadb), runOnMariadb],
+  ] as const)(
+    'makes the table of a %s store, or prints the DDL that does, for a site that may not',
+    async (name, urlOf, execute) => {
+      const [made, printed] = [urlOf(), urlOf()]
+      const said = {
+        code: 0,
+        stdout: `The table of the ${name} store is there, with its indexes.\n`,
+        stderr: '',
+      }
+      expect(await run('init', '--store', made)).toEqual(said)
+      const { code, stdout, stderr } = await run('init', '--print', '--store', printed)
+      expect([code, stderr]).toEqual([0, ''])
+      await execute(printed.split('?')[0]!, ...stdout.split(/;\n/).filter(Boolean))
+      for (const url of [made, printed]) {
+        expect(await run('init', '--store', url)).toEqual(said)
+        const { visit, liveUsers } = await siteAt(url)
+        await visit('ann', 0)
+        expect(await liveUsers()).toEqual(['ann'])
+      }
+    },
+  )
+
   it('prints with --print the DDL that makes the same, and makes nothing', async () => {
     const url = `sqlite:${join(folder, 'new.db')}`
     const { code, stdout, stderr } = await run('init', '--print', '--store', url)
@@ -589,6 +624,24 @@ describe('sealed records', () => {
     expect((await runWith(env, 'list', '--store', url)).stdout).toMatch(/ann .* 33 bytes/)
     expect((await runWith(env, 'show', '--reveal', '--store', url, handle)).stdout).toMatch(/\["milk"\]/)
     expect((await runWith(env, 'stats', '--store', url)).stdout).toMatch(/^sessions +1$/m)
+  })
+
+  it('are read with any of several, from the environment or the configuration, the environment first', async () => {
+    const { url, visit } = await site('sqlite', { seal: true })
+    await visit('ann', 0)
+    const newer = randomBytes(32).toString('base64url')
+    const users = async (env: Record<string, string>) => {
+      const { code, stdout, stderr } = await runWith(env, 'list', '--json', '--store', url)
+      return [code, JSON.parse(stdout).sessions.map(({ userId }: { userId: string }) => userId), stderr]
+    }
+    expect(await users({ HOLDFAST_SECRET: `${newer}, ${SECRET}` })).toEqual([0, ['ann'], ''])
+    writeFileSync(
+      join(folder, 'holdfast.config.js'),
+      `module.exports = { secret: ['${newer}', process.env.SESSION_SECRET] }`,
+    )
+    expect(await users({ SESSION_SECRET: SECRET })).toEqual([0, ['ann'], ''])
+    const [, none, warning] = await users({ SESSION_SECRET: SECRET, HOLDFAST_SECRET: newer })
+    expect([none, warning]).toEqual([[], expect.stringContaining('1 session could not be read')])
   })
 
   it('are refused without it, with the cure', async () => {
@@ -666,6 +719,29 @@ describe('holdfast.config', () => {
     },
   )
 
+  it('.js may give an open store, whose connections keep no command from ending', async () => {
+    const url = ownTable(postgres)
+    const { visit } = await siteAt(url)
+    await visit('ann', 0)
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+    const [driver, stores] = [
+      createRequire(import.meta.url).resolve('pg'),
+      join(command.path, '../../stores/sql/index.js'),
+    ]
+    write(
+      'js',
+      `import pg from ${JSON.stringify(driver)}
+       import { postgresStore } from ${JSON.stringify(stores)}
+       const pool = new pg.Pool({ connectionString: ${JSON.stringify(url.split('?')[0])}, idleTimeoutMillis: 60_000 })
+       export default { store: postgresStore(pool, { table: '${new URL(url).searchParams.get('table')}' }) }`,
+    )
+    const began = performance.now()
+    const { code, stdout, stderr } = await run('list')
+    expect([code, stderr]).toEqual([0, ''])
+    expect(stdout).toMatch(/ ann /)
+    expect(performance.now() - began).toBeLessThan(20_000)
+  })
+
   const HIDDEN = 'hunter2'
   it.each([
     [
@@ -691,6 +767,12 @@ describe('holdfast.config', () => {
       'js',
       'module.exports = { store: {} }',
       /holdfast\.config\.js: store is neither a URL nor a store; give one of them\. /,
+    ],
+    [
+      'has a secret that would be committed',
+      'json',
+      `{ "store": "sqlite:./no.db", "secret": "${HIDDEN}" }`,
+      /holdfast\.config\.json: a secret in it would be committed; put it into HOLDFAST_SECRET, or/,
     ],
     ['fails', 'js', 'throw new Error("no such variable")', /holdfast\.config\.js: no such variable\. See/],
     ['is of a language that is none', 'ts', 'export default { store: }', /holdfast\.config\.ts: /],
@@ -894,13 +976,22 @@ class DatabaseFile {
   }
 }
 
+/** The URL of a table that nobody else has. */
+function ownTable({ url }: TestServer): string {
+  return `${url}?table=sessions_${tables++}`
+}
+
 /** A site with sessions in a store of that kind, empty before. */
 async function site(kind: (typeof KINDS)[number], options: SessionOptions<Data> = {}) {
   if (kind === 'redis') await redis.cli('FLUSHALL')
-  return siteAt(
-    kind === 'redis' ? `redis://127.0.0.1:${redis.port}` : `${kind}:${join(folder, kind)}`,
-    options,
-  )
+  const url = {
+    sqlite: () => `sqlite:${join(folder, kind)}`,
+    file: () => `file:${join(folder, kind)}`,
+    redis: () => `redis://127.0.0.1:${redis.port}`,
+    postgres: () => ownTable(postgres),
+    mariadb: () => ownTable(mariadb),
+  }[kind]()
+  return siteAt(url, options)
 }
 
 /** `visit` makes a session that was last used so many milliseconds ago, and gives its handle. */
