@@ -1,7 +1,7 @@
 // Checks the package as users get it: what npm packs, installed into an empty project with no optional peer, on this Node.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -59,9 +59,10 @@ try {
   run('node', ['try.js'], work)
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   assert.equal(run('npx', ['--no-install', 'holdfast', '--version'], work), `${version}\n`)
+  mkdirSync(join(work, 'a'))
   const moved = run(
     join(work, 'node_modules/.bin/holdfast'),
-    ['drain', 'migrating:?from=file:a&to=file:b'],
+    ['migrate', '--from', 'file:a', '--to', 'file:b'],
     work,
   )
   assert.match(moved, /^Done: no sessions are left/)

@@ -80,16 +80,34 @@ function checkEnvironment(): Finding[] {
   ]
 }
 
-function checkCookie({ cookie: { name, attributes } }: Settings): Finding[] {
-  if (attributes.secure) return []
-  return [
-    {
+function checkCookie({ cookie: { name, attributes }, csrf }: Settings): Finding[] {
+  const { secure, sameSite, domain } = attributes
+  const findings: Finding[] = []
+  if (!secure) {
+    findings.push({
       id: 'cookie.insecure',
       severity: isProduction() ? 'error' : 'warning',
       finding: `The cookie ${name} is sent over plain http as well, where anybody on the way can read it, and a sibling domain can put another in its place.`,
       cure: 'Remove cookie: { secure: false }, and serve over https. Browsers accept Secure cookies on localhost.',
-    },
-  ]
+    })
+  }
+  if (sameSite === 'None' && !csrf) {
+    findings.push({
+      id: 'cookie.cross-site',
+      severity: 'error',
+      finding: `The cookie ${name} is sent with requests of every other site (sameSite: 'none'), and nothing refuses those that change something in a visitor's name.`,
+      cure: "Set csrf: true, or { trustedOrigins } for the sites that embed this one; or leave sameSite at its default, 'lax'.",
+    })
+  }
+  if (domain !== undefined) {
+    findings.push({
+      id: 'cookie.domain',
+      severity: 'warning',
+      finding: `The cookie ${name} goes to every host under ${domain}: whoever runs one of them has the sessions of all, and can set the cookie for this one.`,
+      cure: 'Remove cookie: { domain } unless all of these hosts are yours and share the login; the name then begins with __Host-.',
+    })
+  }
+  return findings
 }
 
 function checkCsrf({ csrf }: Settings): Finding[] {

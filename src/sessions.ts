@@ -6,7 +6,6 @@ import { createClientWatch } from './client-watch.ts'
 import { createCommitter } from './commit.ts'
 import type { Core } from './core.ts'
 import { ownHandle } from './dead-token.ts'
-import { checkDeployment } from './deployment-check.ts'
 import { OptionsError } from './errors.ts'
 import type { Listener, SessionEvents } from './events.ts'
 import { createEvents } from './events.ts'
@@ -266,7 +265,12 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     exportUser: (userId) => work.run(() => management.exportUser(userId)),
     sweep: () => work.run(management.sweep),
     stats: () => work.run(management.stats),
-    check: () => work.run(() => checkDeployment(settings, store)),
+    check: () =>
+      work.run(async () => {
+        // No request needs it.
+        const { checkDeployment } = await import('./deployment-check.ts')
+        return checkDeployment(settings, store)
+      }),
     on: events.on,
     close: () => (closing ??= close()),
   }

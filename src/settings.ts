@@ -107,7 +107,8 @@ function resolveClock(clock: (() => number) | undefined): () => number {
   return clock === undefined ? Date.now : () => Math.floor(clock())
 }
 
-const OPTION_NAMES = [
+/** Of `createSessions`. */
+export const OPTION_NAMES: readonly string[] = [
   ...[
     'secret',
     'store',

@@ -1,6 +1,7 @@
 /** The commands that look at sessions and end them: the built command, as a process of its own, on real stores. */
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters, styleText } from 'node:util'
@@ -15,15 +16,19 @@ import {
 import { openStore } from 'holdfast/stores'
 import Database from 'libsql'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { bench } from '../src/cli/bench.ts'
 import { doctor } from '../src/cli/doctor.ts'
 import { init } from '../src/cli/init.ts'
 import { list } from '../src/cli/list.ts'
+import { migrate } from '../src/cli/migrate.ts'
 import { revoke } from '../src/cli/revoke.ts'
 import { show } from '../src/cli/show.ts'
 import { stats } from '../src/cli/stats.ts'
 import { sweep } from '../src/cli/sweep.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 import { type BuiltCommand, buildCommand, start } from './helpers/command.ts'
+import { runOn as runOnMariadb, startMariadb } from './servers/mariadb.ts'
+import { runOn, startPostgres, type TestServer } from './servers/postgres.ts'
 import { freePort } from './servers/process.ts'
 import { type RedisServer, startRedis } from './servers/redis.ts'
 
@@ -38,14 +43,21 @@ const HOUR = 60 * MINUTE
 
 let command: BuiltCommand
 let redis: RedisServer
+let postgres: TestServer
+let mariadb: TestServer
+let tables = 0
 let folder: string
 let sites: { sessions: Sessions<Data>; store: Store }[]
 
 beforeAll(async () => {
   command = buildCommand('cli-sessions')
-  redis = await startRedis()
-})
-afterAll(() => redis.stop())
+  ;[redis, postgres, mariadb] = await Promise.all([
+    startRedis('--appendonly', 'yes'),
+    startPostgres(),
+    startMariadb(),
+  ])
+}, 60_000)
+afterAll(() => Promise.all([redis.stop(), postgres.stop(), mariadb.stop()]))
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'holdfast-cli-'))
   sites = []
@@ -55,7 +67,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-const KINDS = ['sqlite', 'file', 'redis'] as const
+const KINDS = ['sqlite', 'file', 'redis', 'postgres', 'mariadb'] as const
 
 describe.each(KINDS)('sessions in a %s store', (kind) => {
   it('are listed, shown and counted as the site has them', async () => {
@@ -394,7 +406,7 @@ describe('holdfast revoke', () => {
 })
 
 describe('holdfast sweep', () => {
-  it.each(['sqlite', 'file'] as const)(
+  it.each(['sqlite', 'file', 'postgres', 'mariadb'] as const)(
     'removes from a %s store what has expired, and says how much',
     async (kind) => {
       const { url, visit, liveUsers, store } = await site(kind)
@@ -420,7 +432,7 @@ describe('holdfast doctor', () => {
   const production = { NODE_ENV: 'production', WEB_CONCURRENCY: '' }
   const RANDOM = randomBytes(32).toString('base64url')
 
-  it.each(KINDS)(
+  it.each(['sqlite', 'file', 'redis'] as const)(
     'has one line for a %s store that is as it should be, with how quick it answers',
     async (kind) => {
       const { url } = await site(kind)
@@ -429,12 +441,14 @@ describe('holdfast doctor', () => {
       expect([code, stderr]).toEqual([0, ''])
       expect(stdout).toMatch(
         new RegExp(
-          `^All is well: the ${kind} store answers a load in \\d+(\\.\\d\\d)? ms \\(the median of 50; the slowest took \\d+(\\.\\d\\d)? ms\\)\\.\n$`,
+          `^All is well: the ${kind} store answers a load in \\d+(\\.\\d\\d)? ms \\(the median of 50; the slowest took \\d+(\\.\\d\\d)? ms\\)\\. Cookie and lifetimes were not looked at: there is no holdfast\\.config with them\\.\n$`,
         ),
       )
       const unchecked = await runWith(production, 'doctor', '--store', url)
       expect([unchecked.code, unchecked.stderr]).toEqual([0, ''])
-      expect(unchecked.stdout).toMatch(/\)\. Its secret was not looked at: HOLDFAST_SECRET is not set\.\n$/)
+      expect(unchecked.stdout).toMatch(
+        /\)\. Its secret was not looked at: HOLDFAST_SECRET is not set\. Cookie and/,
+      )
     },
   )
 
@@ -449,7 +463,7 @@ describe('holdfast doctor', () => {
     await redis.cli('CONFIG', 'SET', 'maxmemory-policy', 'noeviction')
     expect([plain.code, plain.stderr, machine.code, machine.stderr]).toEqual([1, '', 1, ''])
     expect(plain.stdout).toMatch(
-      /^error: secret\.weak\n {2}Secret 1 of 1 has only digits.*\n {2}Cure: .*\nerror: redis\.evicts\n {2}.*allkeys-lru.*\n {2}Cure: .*noeviction.*\nwarning: environment\.not-production\n.*\n {2}Cure: .*\nThe redis store answers a load in /,
+      /^error: secret\.weak, in HOLDFAST_SECRET\n {2}Secret 1 of 1 has only digits.*\n {2}Cure: .*\nerror: redis\.evicts, in the redis store\n {2}.*allkeys-lru.*\n {2}Cure: .*noeviction.*\nwarning: environment\.not-production, in the environment\n.*\n {2}Cure: .*\nThe redis store answers a load in /,
     )
     const { store, secretChecked, findings, latency } = JSON.parse(machine.stdout)
     expect([store, secretChecked]).toEqual(['redis', true])
@@ -477,7 +491,7 @@ describe('holdfast doctor', () => {
       expect([code, stderr]).toEqual([1, ''])
       expect(stdout).toMatch(reason)
       expect(stdout).toMatch(
-        /^error: secret\.refused\n.*\n {2}Cure: Make one with: node -p .*\nThe sqlite store answers/,
+        /^error: secret\.refused, in HOLDFAST_SECRET\n.*\n {2}Cure: Make one with: node -p .*\nThe sqlite store answers/,
       )
       expect(stdout).not.toContain(secret)
     }
@@ -488,7 +502,7 @@ describe('holdfast doctor', () => {
     const { code, stdout } = await runWith({ NODE_ENV: 'test' }, 'doctor', '--store', url)
     expect(code).toBe(0)
     expect(stdout).toMatch(
-      /^warning: environment\.not-production\n {2}NODE_ENV is "test": .*\n.*\nThe file store answers/,
+      /^warning: environment\.not-production, in the environment\n {2}NODE_ENV is "test": .*\n.*\nThe file store answers/,
     )
   })
 
@@ -496,13 +510,16 @@ describe('holdfast doctor', () => {
     const url = `redis://:hunter2@127.0.0.1:${await freePort()}`
     const { code, stdout, stderr } = await runWith(production, 'doctor', '--store', url)
     expect([code, stderr]).toEqual([1, ''])
-    expect(stdout).toMatch(/^error: store\.unreachable\n {2}.*ECONNREFUSED.*\n {2}Cure: .*\n$/)
+    expect(stdout).toMatch(
+      /^error: store\.unreachable, in the redis store\n {2}.*ECONNREFUSED.*\n {2}Cure: .*\n$/,
+    )
     new DatabaseFile(join(folder, 'foreign.db')).execute('CREATE TABLE holdfast_sessions (sid TEXT)')
+    chmodSync(join(folder, 'foreign.db'), 0o600)
     const broken = await runWith(production, 'doctor', '--json', '--store', 'sqlite:./foreign.db')
     expect([broken.code, broken.stderr]).toEqual([1, ''])
     const { findings, latency } = JSON.parse(broken.stdout)
-    expect([findings.map(({ id }: Finding) => id), latency]).toEqual([['store.unreachable'], null])
-    expect(findings[0].finding).toMatch(/^A session could not be loaded: .* was made for something else/)
+    expect([findings.map(({ id }: Finding) => id), latency]).toEqual([['sql.wrong-table'], null])
+    expect(findings[0].finding).toMatch(/ was made for something else/)
     expect(stdout).not.toContain('hunter2')
   })
 })
@@ -526,6 +543,31 @@ describe('holdfast init', () => {
     expect(await run('init', '--store', url)).toEqual(made)
     expect(await liveUsers()).toEqual(['ann'])
   })
+
+  it.each([
+    ['postgres', () => ownTable(postgres), runOn],
+    ['mysql', () => ownTable(mariadb), runOnMariadb],
+  ] as const)(
+    'makes the table of a %s store, or prints the DDL that does, for a site that may not',
+    async (name, urlOf, execute) => {
+      const [made, printed] = [urlOf(), urlOf()]
+      const said = {
+        code: 0,
+        stdout: `The table of the ${name} store is there, with its indexes.\n`,
+        stderr: '',
+      }
+      expect(await run('init', '--store', made)).toEqual(said)
+      const { code, stdout, stderr } = await run('init', '--print', '--store', printed)
+      expect([code, stderr]).toEqual([0, ''])
+      await execute(printed.split('?')[0]!, ...stdout.split(/;\n/).filter(Boolean))
+      for (const url of [made, printed]) {
+        expect(await run('init', '--store', url)).toEqual(said)
+        const { visit, liveUsers } = await siteAt(url)
+        await visit('ann', 0)
+        expect(await liveUsers()).toEqual(['ann'])
+      }
+    },
+  )
 
   it('prints with --print the DDL that makes the same, and makes nothing', async () => {
     const url = `sqlite:${join(folder, 'new.db')}`
@@ -584,6 +626,24 @@ describe('sealed records', () => {
     expect((await runWith(env, 'stats', '--store', url)).stdout).toMatch(/^sessions +1$/m)
   })
 
+  it('are read with any of several, from the environment or the configuration, the environment first', async () => {
+    const { url, visit } = await site('sqlite', { seal: true })
+    await visit('ann', 0)
+    const newer = randomBytes(32).toString('base64url')
+    const users = async (env: Record<string, string>) => {
+      const { code, stdout, stderr } = await runWith(env, 'list', '--json', '--store', url)
+      return [code, JSON.parse(stdout).sessions.map(({ userId }: { userId: string }) => userId), stderr]
+    }
+    expect(await users({ HOLDFAST_SECRET: `${newer}, ${SECRET}` })).toEqual([0, ['ann'], ''])
+    writeFileSync(
+      join(folder, 'holdfast.config.js'),
+      `module.exports = { secret: ['${newer}', process.env.SESSION_SECRET] }`,
+    )
+    expect(await users({ SESSION_SECRET: SECRET })).toEqual([0, ['ann'], ''])
+    const [, none, warning] = await users({ SESSION_SECRET: SECRET, HOLDFAST_SECRET: newer })
+    expect([none, warning]).toEqual([[], expect.stringContaining('1 session could not be read')])
+  })
+
   it('are refused without it, with the cure', async () => {
     const { url, visit } = await site('sqlite', { seal: true })
     const handle = await visit('ann', 0)
@@ -612,7 +672,7 @@ describe('sealed records', () => {
 })
 
 describe('--help', () => {
-  it.each(Object.entries({ list, show, stats, revoke, sweep, doctor, init }))(
+  it.each(Object.entries({ list, show, stats, revoke, sweep, doctor, bench, init, migrate }))(
     'of %s teaches by examples, names every option, and says what JSON and exit codes mean',
     async (name, { options }) => {
       const { code, stdout, stderr } = await run(name, '--help')
@@ -622,7 +682,9 @@ describe('--help', () => {
       for (const option of [...Object.keys(options), 'help', 'verbose']) {
         expect(stdout).toMatch(new RegExp(`^ {2}(-\\w, | {4})--${option} .*\\w`, 'm'))
       }
-      expect(stdout).toMatch(/^JSON: .*\n(.|\n)*^Exit codes: 0 .*1 .*2 wrong usage\.\n$/m)
+      expect(stdout).toMatch(
+        /^JSON: .*\n(.|\n)*^Exit codes: 0 .*1 .*2 wrong usage(\.|, 130 stopped by Ctrl-C \(143 by SIGTERM\)\.)\n$/m,
+      )
     },
   )
 })
@@ -657,6 +719,29 @@ describe('holdfast.config', () => {
     },
   )
 
+  it('.js may give an open store, whose connections keep no command from ending', async () => {
+    const url = ownTable(postgres)
+    const { visit } = await siteAt(url)
+    await visit('ann', 0)
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+    const [driver, stores] = [
+      createRequire(import.meta.url).resolve('pg'),
+      join(command.path, '../../stores/sql/index.js'),
+    ]
+    write(
+      'js',
+      `import pg from ${JSON.stringify(driver)}
+       import { postgresStore } from ${JSON.stringify(stores)}
+       const pool = new pg.Pool({ connectionString: ${JSON.stringify(url.split('?')[0])}, idleTimeoutMillis: 60_000 })
+       export default { store: postgresStore(pool, { table: '${new URL(url).searchParams.get('table')}' }) }`,
+    )
+    const began = performance.now()
+    const { code, stdout, stderr } = await run('list')
+    expect([code, stderr]).toEqual([0, ''])
+    expect(stdout).toMatch(/ ann /)
+    expect(performance.now() - began).toBeLessThan(20_000)
+  })
+
   const HIDDEN = 'hunter2'
   it.each([
     [
@@ -675,13 +760,19 @@ describe('holdfast.config', () => {
       'has an unknown field',
       'js',
       'module.exports = { stores: "file:." }',
-      /\.js: there is no field "stores"; there are: store, name\. /,
+      /\.js: there is no field "stores"; there are the options of createSessions: secret, store, /,
     ],
     [
       'has a store that is no URL',
       'js',
       'module.exports = { store: {} }',
-      /holdfast\.config\.js: store is no text; give a URL\. /,
+      /holdfast\.config\.js: store is neither a URL nor a store; give one of them\. /,
+    ],
+    [
+      'has a secret that would be committed',
+      'json',
+      `{ "store": "sqlite:./no.db", "secret": "${HIDDEN}" }`,
+      /holdfast\.config\.json: a secret in it would be committed; put it into HOLDFAST_SECRET, or/,
     ],
     ['fails', 'js', 'throw new Error("no such variable")', /holdfast\.config\.js: no such variable\. See/],
     ['is of a language that is none', 'ts', 'export default { store: }', /holdfast\.config\.ts: /],
@@ -822,9 +913,15 @@ describe('docs/command-line.md', () => {
   it.each(samples)('has a sample that works: holdfast %s', async (sample) => {
     const { url, visit } = await site('sqlite')
     const handle = await visit('ann', 0)
-    const args = sample.replace('HANDLE', handle).split(' ')
+    const args = sample
+      .replace('HANDLE', handle)
+      .replace('sqlite:./sessions.db', url)
+      .replace('redis://localhost', `redis://127.0.0.1:${redis.port}`)
+      .split(' ')
     const { code, stdout, stderr } = await runWith({ HOLDFAST_STORE: url }, ...args)
-    expect([code, stderr]).toEqual([0, ''])
+    expect(code).toBe(0)
+    // Besides how far it is.
+    expect(stderr).toMatch(/^((Counting the sessions of the old store|Loading the sqlite store .*)\n)?$/)
     expect(stdout).not.toBe('')
   })
 
@@ -879,13 +976,22 @@ class DatabaseFile {
   }
 }
 
+/** The URL of a table that nobody else has. */
+function ownTable({ url }: TestServer): string {
+  return `${url}?table=sessions_${tables++}`
+}
+
 /** A site with sessions in a store of that kind, empty before. */
 async function site(kind: (typeof KINDS)[number], options: SessionOptions<Data> = {}) {
   if (kind === 'redis') await redis.cli('FLUSHALL')
-  return siteAt(
-    kind === 'redis' ? `redis://127.0.0.1:${redis.port}` : `${kind}:${join(folder, kind)}`,
-    options,
-  )
+  const url = {
+    sqlite: () => `sqlite:${join(folder, kind)}`,
+    file: () => `file:${join(folder, kind)}`,
+    redis: () => `redis://127.0.0.1:${redis.port}`,
+    postgres: () => ownTable(postgres),
+    mariadb: () => ownTable(mariadb),
+  }[kind]()
+  return siteAt(url, options)
 }
 
 /** `visit` makes a session that was last used so many milliseconds ago, and gives its handle. */

@@ -77,6 +77,11 @@ describe('options', () => {
       /^secret: this one can be guessed/,
     ],
     ['an old secret that is too short', { secret: [SECRET, 'old'] }, /^secret: 3 bytes/],
+    [
+      'the same secret twice',
+      { secret: [SECRET, Buffer.from(SECRET)] },
+      /^secret: number 2 of the list is the same as number 1; leave one of them out/,
+    ],
     ['a secret that is no text', { secret: 42 }, /^secret: a number is not a secret/],
     ['a duration that is none', { lifetime: { idle: 'soon' } }, /^lifetime\.idle: "soon" is not a duration/],
     ['a negative duration', { lifetime: { idle: -1 } }, /^lifetime\.idle: -1 is not a duration/],

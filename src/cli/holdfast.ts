@@ -1,18 +1,20 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { bench } from './bench.ts'
 import { type Command, DONE, FAILED, type Given, messageOf, UsageError, WRONG_USAGE } from './command.ts'
 import { doctor } from './doctor.ts'
-import { drain } from './drain.ts'
+
 import { init } from './init.ts'
+import { ownPackage } from './installation.ts'
 import { list } from './list.ts'
+import { migrate } from './migrate.ts'
 import { revoke } from './revoke.ts'
 import { show } from './show.ts'
 import { stats } from './stats.ts'
 import { sweep } from './sweep.ts'
 
 const COMMANDS: ReadonlyMap<string, Command> = new Map(
-  Object.entries({ list, show, stats, revoke, sweep, doctor, init, drain }),
+  Object.entries({ list, show, stats, revoke, sweep, doctor, bench, init, migrate }),
 )
 
 const HANDLE_WITH_DASH = /^-[\w-]{42}$/
@@ -37,6 +39,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 
 process.exitCode = await main(process.argv.slice(2))
+// What a configuration has opened, a pool for instance, is closed by nobody.
+setTimeout(() => process.exit(), 500).unref()
 
 async function main([first, ...rest]: readonly string[]): Promise<number> {
   const command = COMMANDS.get(first ?? '')
@@ -46,7 +50,7 @@ async function main([first, ...rest]: readonly string[]): Promise<number> {
     return DONE
   }
   if (first === '--version') {
-    process.stdout.write(`${version()}\n`)
+    process.stdout.write(`${ownPackage().version}\n`)
     return DONE
   }
   // What is no plain word may be a URL, and so hold a password.
@@ -104,8 +108,4 @@ function besideHandles(args: readonly string[]): string[] {
 function stacksOf(error: unknown): string {
   if (!(error instanceof Error)) return ''
   return `${error.stack}\n${error.cause === undefined ? '' : `caused by ${stacksOf(error.cause)}`}`
-}
-
-function version(): string {
-  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version
 }

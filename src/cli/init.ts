@@ -3,7 +3,7 @@ import type { SqlStore } from '../stores/sql/index.ts'
 import { type Command, DONE, UsageError } from './command.ts'
 import { readConfig } from './config.ts'
 import { printJson, printLine } from './output.ts'
-import { JSON_HELP, refusePositionals, SITE_OPTIONS, STORE_HELP, urlOf, withStore } from './site.ts'
+import { JSON_HELP, refusePositionals, SITE_OPTIONS, STORE_HELP, storeOf, withStore } from './site.ts'
 
 export const init: Command = {
   summary: 'makes the table of an SQL store, or prints its DDL',
@@ -31,14 +31,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.
   async run(given) {
     refusePositionals(given)
     const { json, print } = given.values
-    const url = urlOf(given.values, await readConfig())
-    const outer = /^(layered|migrating):/i.exec(url)?.[1]
+    const source = storeOf(given.values, await readConfig())
+    const outer = /^(layered|migrating):/i.exec(typeof source === 'string' ? source : `${source.name}:`)?.[1]
     if (outer !== undefined) {
       throw new UsageError(
         `init makes the tables of one store, and ${outer}: is made of two; give each of its SQL stores by its own URL`,
       )
     }
-    return withStore(print ? unopened(url) : url, async (store) => {
+    return withStore(print ? unopened(source) : source, async (store) => {
       const sql = isSql(store) ? store : undefined
       if (print && !sql)
         throw new UsageError(`the ${store.name} store has no tables, so there is no DDL to print`)
@@ -57,8 +57,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.
 }
 
 /** A file of SQLite would be made as soon as it is opened. Of others nothing is opened before it is used. */
-function unopened(url: string): string {
-  return url.replace(/^sqlite:[^?]*/i, 'sqlite::memory:')
+function unopened(source: string | Store): string | Store {
+  if (typeof source !== 'string') return source
+  return source.replace(/^sqlite:[^?]*/i, 'sqlite::memory:')
 }
 
 function isSql(store: Store): store is SqlStore {

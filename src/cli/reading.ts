@@ -1,5 +1,6 @@
 import { InvalidRecordError } from '../errors.ts'
 import { guardStore } from '../guard.ts'
+import type { Secret } from '../options.ts'
 import { parseRecord, type SessionRecord } from '../record.ts'
 import { recordSeal, type Seal } from '../seal.ts'
 import { resolveSecrets } from '../settings/secrets.ts'
@@ -34,13 +35,12 @@ export class SessionReader {
   reason = ''
 
   readonly #store: Store
-  readonly #name: string
   readonly #prefix: string
-  #seal: Seal | undefined
+  readonly #unpack: (key: string, stored: StoredRecord) => Found
 
-  constructor({ store, name }: Site) {
+  constructor({ store, name, secrets }: Site) {
     this.#store = guardStore(store, DEADLINES, { outage() {}, recovered() {} })
-    this.#name = name
+    this.#unpack = unpacker(secrets)
     this.#prefix = `${name}:`
   }
 
@@ -48,7 +48,7 @@ export class SessionReader {
   async find(handle: string): Promise<Found | undefined> {
     const stored = await this.#store.load(this.#prefix + handle)
     if (stored === undefined || isTombstone(stored) || isOver(stored)) return undefined
-    return this.#unpack(handle, stored)
+    return this.#unpack(this.#prefix + handle, stored)
   }
 
   /** Up to `limit` sessions from there on, in the order of the store. Fewer only at the end. */
@@ -103,7 +103,7 @@ export class SessionReader {
       if (!key.startsWith(this.#prefix) || isOver(stored)) return []
       const handle = key.slice(this.#prefix.length)
       try {
-        return [this.#unpack(handle, stored)]
+        return [this.#unpack(key, stored)]
       } catch (error) {
         if (!(error instanceof InvalidRecordError)) throw error
         this.unreadable.add(handle)
@@ -112,28 +112,39 @@ export class SessionReader {
       }
     })
   }
+}
 
-  /** As the vault does, but for the seal: each record says whether it has one. */
-  #unpack(handle: string, stored: StoredRecord): Found {
-    const text = stored.text.startsWith(SEALED)
-      ? this.#opened().open(stored.text, bound(handle, stored))
-      : stored.text
-    const { record, data } = parseRecord(text, {
-      user: stored.user?.slice(this.#prefix.length),
-      externalId: stored.externalId?.slice(this.#prefix.length),
-    })
-    return { handle, record, data, lastSeen: stored.lastSeen, expires: stored.expires }
-  }
-
-  #opened(): Seal {
-    const secret = process.env.HOLDFAST_SECRET
-    if (!secret) {
+/**
+ * Reads records of any manager by their keys, as its vault does, but for the seal: each record says whether it has one.
+ * The function throws InvalidRecordError for a record that cannot be read, and Error for a sealed one without a secret.
+ */
+export function unpacker(secrets: readonly Secret[]): (key: string, stored: StoredRecord) => Found {
+  const seals = new Map<string, Seal>()
+  const sealOf = (name: string) => {
+    if (secrets.length === 0) {
       throw new Error(
         'the records are sealed, and HOLDFAST_SECRET is not set. Set it to the secret of the site, in the environment.',
       )
     }
-    return (this.#seal ??= recordSeal(resolveSecrets(secret, console), this.#name))
+    const seal = seals.get(name) ?? recordSeal(resolveSecrets(secrets, console), name)
+    seals.set(name, seal)
+    return seal
   }
+  return (key, stored) => {
+    const name = key.slice(0, key.indexOf(':'))
+    const withoutName = (text: string | undefined) => text?.slice(name.length + 1)
+    const handle = key.slice(name.length + 1)
+    const text = isSealed(stored) ? sealOf(name).open(stored.text, bound(handle, stored)) : stored.text
+    const { record, data } = parseRecord(text, {
+      user: withoutName(stored.user),
+      externalId: withoutName(stored.externalId),
+    })
+    return { handle, record, data, lastSeen: stored.lastSeen, expires: stored.expires }
+  }
+}
+
+export function isSealed({ text }: StoredRecord): boolean {
+  return text.startsWith(SEALED)
 }
 
 function isOver({ expires }: StoredRecord): boolean {

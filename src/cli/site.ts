@@ -1,19 +1,21 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import type { ParseArgsConfig } from 'node:util'
-import type { SessionOptions } from '../options.ts'
+import type { Secret, SessionOptions } from '../options.ts'
 import { createSessions, type Sessions } from '../sessions.ts'
 import type { Store } from '../store.ts'
 import { openStore } from '../stores/index.ts'
 import { StoreError } from '../stores/store-error.ts'
+import { LAYERED, MIGRATING, partsOf, type UrlShape } from '../stores/url-parts.ts'
 import { type Given, messageOf, UsageError } from './command.ts'
 import { type Config, readConfig } from './config.ts'
-import { endsWithTheProcess, URL_HELP } from './store-url.ts'
 
 /** The sessions that a command is about: those of one manager, in one store. */
 export interface Site {
   readonly store: Store
   readonly name: string
+  /** What its records may be sealed with, the newest first. */
+  readonly secrets: readonly Secret[]
 }
 
 type Options = NonNullable<ParseArgsConfig['options']>
@@ -31,11 +33,13 @@ export const JSON_HELP = `      --json              one JSON document on stdout,
   -h, --help              this text
       --verbose           where an error comes from
 
-${URL_HELP.replaceAll('on the command line', 'given')}
-Without it too, it is store in holdfast.config.ts, .js or .json in the current folder, beside name, the manager's.`
+The URL comes from the environment variable HOLDFAST_STORE if it is not given. Use that for a URL with a password in it: everybody on
+this machine can read the command lines of running programs. Without it too, it is store in holdfast.config.ts, .js or .json in the
+current folder, beside name, the manager's.`
 
 /** For commands that read records. */
-export const SECRET_HELP = `Sealed records (seal: true) are read with the site's secret, in the environment variable HOLDFAST_SECRET.`
+export const SECRET_HELP = `Sealed records (seal: true) are read with the site's secret, in the environment variable HOLDFAST_SECRET (several with commas between,
+the newest first), or secret in holdfast.config.ts or .js.`
 
 /** Longer than for a request: nobody waits for a page, and drivers connect meanwhile. */
 export const DEADLINES = { load: 10_000, write: 10_000, request: 60_000 }
@@ -51,27 +55,34 @@ export function refusePositionals({ positionals }: Given): void {
  * Opens the store of a site for the time of `work`. A typing mistake in a path does not become a new, empty store.
  * @throws UsageError
  */
-export async function withSite<T>({ values }: Given, work: (site: Site) => Promise<T>): Promise<T> {
+export async function withSite<T>(
+  { values }: Given,
+  work: (site: Site, config: Config) => Promise<T>,
+): Promise<T> {
   const config = await readConfig()
   const name = nameOf(values, config)
-  const url = urlOf(values, config)
-  const path = /^(?:file:|sqlite:)(?:\/\/(?=\/))?([^?]+)/i.exec(url)?.[1]
-  if (path !== undefined && !existsSync(path)) {
-    throw new UsageError(
-      `there is nothing at ${JSON.stringify(path)}, to which --store (or HOLDFAST_STORE, or holdfast.config) points from here; correct the path`,
-    )
-  }
-  return withStore(url, (store) => work({ store, name }))
+  const given = storeOf(values, config)
+  if (typeof given === 'string') refuseMissingPath(given, '--store (or HOLDFAST_STORE, or holdfast.config)')
+  return withStore(given, (store) => work({ store, name, secrets: config.secrets }, config))
 }
 
-/** Opens a store for the time of `work`. */
-export async function withStore<T>(url: string, work: (store: Store) => Promise<T>): Promise<T> {
-  let store: Store
-  try {
-    store = openStore(url)
-  } catch (error) {
-    throw error instanceof StoreError ? error : new UsageError(messageOf(error), { cause: error })
-  }
+/** @throws UsageError */
+export function refuseMissingPath(url: string, where: string): void {
+  const path = pathIn(url)
+  if (path === undefined || existsSync(path)) return
+  throw new UsageError(
+    `there is nothing at ${JSON.stringify(path)}, to which ${where} points from here; correct the path`,
+  )
+}
+
+/** Of a store that is a file or a folder. */
+export function pathIn(url: string): string | undefined {
+  return /^(?:file:|sqlite:)(?:\/\/(?=\/))?([^?]+)/i.exec(url)?.[1]
+}
+
+/** Opens a store for the time of `work`, unless it is open. */
+export async function withStore<T>(given: string | Store, work: (store: Store) => Promise<T>): Promise<T> {
+  const store = typeof given === 'string' ? open(given) : given
   try {
     return await work(store)
   } finally {
@@ -80,19 +91,50 @@ export async function withStore<T>(url: string, work: (store: Store) => Promise<
   }
 }
 
+/** @throws UsageError for a URL that names no store; what the store says if it cannot be opened */
+export function open(url: string): Store {
+  try {
+    return openStore(url)
+  } catch (error) {
+    throw error instanceof StoreError ? error : new UsageError(messageOf(error), { cause: error })
+  }
+}
+
 /** From the command line, else the environment, else the file. @throws UsageError */
-export function urlOf({ store }: Given['values'], config: Config): string {
-  const url = (store as string | undefined) ?? (process.env.HOLDFAST_STORE || config.store)
-  if (!url) throw new UsageError('the store is missing: give --store <url>, or set HOLDFAST_STORE')
-  if (endsWithTheProcess(url)) {
+export function storeOf({ store }: Given['values'], config: Config): string | Store {
+  const given = (store as string | undefined) ?? (process.env.HOLDFAST_STORE || config.store)
+  if (!given) throw new UsageError('the store is missing: give --store <url>, or set HOLDFAST_STORE')
+  if (typeof given === 'string' && endsWithTheProcess(given)) {
     throw new UsageError(
       'this store holds nothing that another process could see; give --store the URL of one that is shared',
     )
   }
-  return url
+  return given
 }
 
-function nameOf(values: Given['values'], config: Config): string {
+/** Whether what is kept there ends with this process, or is not kept at all. */
+export function endsWithTheProcess(url: string): boolean {
+  if (/^(memory:|sqlite::memory:|cookie:)/i.test(url)) return true
+  const [, scheme] = /^(migrating|layered):/i.exec(url) ?? []
+  if (scheme === undefined) return false
+  const last =
+    scheme.toLowerCase() === 'layered' ? partsIn(url, LAYERED).database : partsIn(url, MIGRATING).to
+  return endsWithTheProcess(last)
+}
+
+/** @throws UsageError */
+export function partsIn<Needed extends string, Other extends string>(
+  url: string,
+  shape: UrlShape<Needed, Other>,
+) {
+  try {
+    return partsOf(url, shape)
+  } catch (error) {
+    throw new UsageError(messageOf(error), { cause: error })
+  }
+}
+
+export function nameOf(values: Given['values'], config: Config): string {
   const name = values.name ?? config.name ?? 'id'
   if (/^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(String(name))) return String(name)
   throw new UsageError(

@@ -9,12 +9,26 @@ export function resolveSecrets(secret: SessionOptions<object>['secret'], logger:
     throw new OptionsError(`secret: the list is empty. ${MAKE_ONE}`)
   const list =
     secret === undefined ? [] : Array.isArray(secret) ? (secret as readonly Secret[]) : [secret as Secret]
-  if (list.length > 0) return list.map(checkSecret)
+  if (list.length > 0) return refuseRepeated(list.map(checkSecret))
   if (process.env.NODE_ENV === 'production') {
     throw new OptionsError(`secret: needed in production. ${MAKE_ONE}`)
   }
   logger.warn('holdfast: no secret given, so a random one is used, and all sessions end with this process.')
   return [randomBytes(32)]
+}
+
+/** What was to be a new secret would be none. */
+function refuseRepeated(secrets: Uint8Array[]): Uint8Array[] {
+  const texts = secrets.map((secret) => Buffer.from(secret).toString('base64'))
+  for (const [i, text] of texts.entries()) {
+    const first = texts.indexOf(text)
+    if (first < i) {
+      throw new OptionsError(
+        `secret: number ${i + 1} of the list is the same as number ${first + 1}; leave one of them out`,
+      )
+    }
+  }
+  return secrets
 }
 
 const EXAMPLE_SECRETS =

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import type {
+  Finding,
   LoadOptions,
   Page,
   SessionIndex,
@@ -165,6 +166,13 @@ class FileStore implements Store {
       }
       for (const field of INDEXED) await this.#indexes[field].collect((name) => this.#files.isThere(name))
       return removed
+    })
+  }
+
+  check(): Promise<readonly Finding[]> {
+    return this.#run('check', async () => {
+      const { diskFindings } = await import('./disk-findings.ts')
+      return diskFindings(join(this.#folder, 'sessions'))
     })
   }
 

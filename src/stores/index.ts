@@ -7,6 +7,7 @@ import { memoryStore } from './memory.ts'
 import { migratingStore } from './migrating.ts'
 import { redisStore } from './redis/index.ts'
 import { mysqlStore, postgresStore, sqliteStore } from './sql/index.ts'
+import { LAYERED, MIGRATING, partsOf } from './url-parts.ts'
 
 /**
  * Opens the store that a URL names, so that configuration alone chooses the engine:
@@ -78,30 +79,13 @@ const OPENERS: Readonly<Record<string, (url: string) => Store>> = {
 }
 
 function layered(url: string): Store {
-  const { cache, database } = partsOf(url, ['cache', 'database'], [])
+  const { cache, database } = partsOf(url, LAYERED)
   return layeredStore({ cache: openStore(cache), database: openStore(database) })
 }
 
 function migrating(url: string): Store {
-  const { from, to, moves } = partsOf(url, ['from', 'to'], ['moves'])
+  const { from, to, moves } = partsOf(url, MIGRATING)
   return migratingStore({ from: openStore(from), to: openStore(to), moves: moves !== 'false' })
-}
-
-/** Refuses what it does not know: the `&table=` of a URL that was not percent-encoded would be lost in silence. Repeats none of it, as it may be half a password. */
-function partsOf<Needed extends string, Other extends string>(
-  url: string,
-  needed: readonly Needed[],
-  others: readonly Other[],
-): Record<Needed, string> & Partial<Record<Other, string>> {
-  const found = new URLSearchParams(url.slice(url.indexOf('?') + 1))
-  const missing = needed.find((name) => !found.get(name))
-  const names: readonly string[] = [...needed, ...others]
-  const isForeign = [...found.keys()].some((name) => !names.includes(name))
-  if (missing === undefined && !isForeign) return Object.fromEntries(found) as Record<Needed | Other, string>
-  throw new TypeError(
-    `openStore: this URL has ${missing === undefined ? `more than ${names.join(', ')}` : `no ${missing}`}; ` +
-      'it must be like layered:?cache=…&database=… or migrating:?from=…&to=…, both percent-encoded',
-  )
 }
 
 /** `file:./a`, and as other programs write it, `file:///srv/a` or `sqlite:///srv/a`. */

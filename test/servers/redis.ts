@@ -192,11 +192,11 @@ sentinel failover-timeout ${primaryName} 10000
   }
 }
 
-/** @throws after 20 seconds */
-export async function until(isSo: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 20_000
+/** @throws after so many seconds */
+export async function until(isSo: () => Promise<boolean>, seconds = 20): Promise<void> {
+  const deadline = performance.now() + seconds * 1000
   while (!(await isSo().catch(() => false))) {
-    if (performance.now() > deadline) throw new Error('it did not come about in 20 s')
+    if (performance.now() > deadline) throw new Error(`it did not come about in ${seconds} s`)
     await sleep(50)
   }
 }

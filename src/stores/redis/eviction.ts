@@ -1,4 +1,3 @@
-import type { Finding } from '../../store.ts'
 import { StoreError } from '../store-error.ts'
 import { type Commander, textOf } from './clients.ts'
 
@@ -12,27 +11,17 @@ export async function evictionPolicy(commander: Commander): Promise<string | und
   return undefined
 }
 
-export async function evictionFindings(commander: Commander): Promise<Finding[]> {
-  try {
-    const policy = await evictionPolicy(commander)
-    if (policy === undefined) return []
-    const finding = `The maxmemory-policy of the server is ${policy}, so ${CONSEQUENCE}.`
-    return [{ id: 'redis.evicts', severity: 'error', finding, cure: CURE }]
-  } catch (error) {
-    if (!isForbidden(error)) throw error
-    const finding =
-      'The server does not tell its maxmemory-policy (INFO is forbidden): it may evict sessions.'
-    return [{ id: 'redis.eviction-unknown', severity: 'info', finding, cure: CURE }]
-  }
-}
-
 export function evictionError(policy: string): StoreError {
-  const problem = `the server's maxmemory-policy is ${policy}, so ${CONSEQUENCE}. ${CURE}`
-  return new StoreError('redis', 'eviction', problem, { retryable: false })
+  return new StoreError('redis', 'eviction', `the server's ${whatEvictionDoes(policy)} ${EVICTION_CURE}`, {
+    retryable: false,
+  })
 }
 
-const CONSEQUENCE = 'when its memory is full it throws sessions away, and their users are logged out'
-const CURE =
+export function whatEvictionDoes(policy: string): string {
+  return `maxmemory-policy is ${policy}, so when its memory is full it throws sessions away, and their users are logged out.`
+}
+
+export const EVICTION_CURE =
   'Set `maxmemory-policy noeviction`, and give sessions a server of their own if it also holds a cache.'
 
 /** Whether the server keeps the answer from this user. */

@@ -11,12 +11,11 @@ import type {
   WriteOptions,
 } from '../../store.ts'
 import { isTombstone, NEVER } from '../../store.ts'
-import { clockFindings } from '../clock-finding.ts'
 import { StoreError } from '../store-error.ts'
 import { inBatches } from './batches.ts'
 import { type Commander, textOf } from './clients.ts'
 import { explain, withoutArguments } from './errors.ts'
-import { evictionError, evictionFindings, evictionPolicy, isForbidden } from './eviction.ts'
+import { evictionError, evictionPolicy, isForbidden } from './eviction.ts'
 import { Replicas, type Wait } from './replicas.ts'
 import { DESTROY, INDEX, LOAD_FRESH, type Script, TOUCH, UPDATE } from './scripts.ts'
 import {
@@ -197,13 +196,8 @@ export class RedisStore implements Store {
 
   check(now: () => number): Promise<readonly Finding[]> {
     return this.#run('check', async () => {
-      const [primary] = await this.#commander.primaries()
-      const findings = await evictionFindings(this.#commander)
-      const time = async () => {
-        const [seconds, microseconds] = (await primary!.command(['TIME'])) as unknown[]
-        return Number(textOf(seconds)) * 1000 + Number(textOf(microseconds)) / 1000
-      }
-      return [...findings, ...(await clockFindings(NAME, now, time))]
+      const { findingsOf } = await import('./findings.ts')
+      return findingsOf(this.#commander, now)
     })
   }
 

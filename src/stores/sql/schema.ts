@@ -2,6 +2,8 @@ import type { SqlExecutor } from './executor.ts'
 
 /** How one table of sessions is made and looked at, in the words of one database. */
 export interface TableSchema {
+  /** As statements name it. */
+  readonly name: string
   readonly createTable: string
   /** By the name of the index. Empty where `createTable` makes them too. */
   readonly createIndexes: Readonly<Record<string, string>>
@@ -14,7 +16,7 @@ export interface TableSchema {
   readonly listIndexes: string
 }
 
-export const COLUMNS: readonly string[] = [
+const COLUMNS: readonly string[] = [
   'session_key',
   'rev',
   'text',
@@ -24,6 +26,23 @@ export const COLUMNS: readonly string[] = [
   'expires',
   'expiry_hour',
 ]
+
+/** What is wrong about a table, by what `listColumns` found. */
+export function faultsIn(columns: readonly object[]): string[] {
+  const found = columns.map((row) => {
+    const [name, isKey, mustBeGiven, fault] = Object.values(row)
+    return { name: String(name), isKey: Number(isKey) === 1, mustBeGiven: Number(mustBeGiven) === 1, fault }
+  })
+  const missing = COLUMNS.filter((column) => !found.some(({ name }) => name === column))
+  const foreign = found.filter(({ name, mustBeGiven }) => mustBeGiven && !COLUMNS.includes(name))
+  const isKeyed = found.some(({ name, isKey }) => isKey && name === 'session_key')
+  return [
+    ...missing.map((name) => `it has no column ${name}`),
+    ...foreign.map(({ name }) => `its column ${name} is foreign and must be given`),
+    ...found.filter(({ fault }) => fault != null).map(({ name, fault }) => `its column ${name} ${fault}`),
+    ...(isKeyed ? [] : ['session_key is not its primary key']),
+  ]
+}
 
 /** What must compare exactly, as a list of SQL. */
 const EXACT = `('session_key', 'rev', 'user_id', 'external_id')`
@@ -53,6 +72,7 @@ export function quoted(dialect: SqlExecutor['dialect'], table: string, schema: s
  */
 function sqlite(table: string): TableSchema {
   return {
+    name: `"${table}"`,
     createTable: `CREATE TABLE IF NOT EXISTS "${table}" (
   session_key TEXT NOT NULL PRIMARY KEY,
   rev TEXT NOT NULL,
@@ -77,6 +97,7 @@ function sqlite(table: string): TableSchema {
 function postgres(table: string, schema: string | undefined): TableSchema {
   const name = quoted('postgres', table, schema)
   return {
+    name,
     createTable: `CREATE TABLE IF NOT EXISTS ${name} (
   session_key text COLLATE "C" NOT NULL PRIMARY KEY,
   rev text COLLATE "C" NOT NULL,
@@ -122,6 +143,7 @@ function indexes(table: string, name: string): Record<string, string> {
 function mysql(table: string): TableSchema {
   const ofTable = `table_schema = DATABASE() AND table_name = '${table}'`
   return {
+    name: `\`${table}\``,
     createTable: `CREATE TABLE IF NOT EXISTS \`${table}\` (
   session_key VARBINARY(${MYSQL_LIMITS.key}) NOT NULL PRIMARY KEY,
   rev VARBINARY(${MYSQL_LIMITS.rev}) NOT NULL,

@@ -9,12 +9,11 @@ import type {
   UpdateResult,
   WriteOptions,
 } from '../../store.ts'
-import { clockFindings } from '../clock-finding.ts'
 import { type Remedy, StoreError } from '../store-error.ts'
 import { isTransient, messageOf, remedyFor, wasAlreadyThere } from './errors.ts'
 import type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
 import { checkName, LONGEST_TABLE } from './names.ts'
-import { COLUMNS, MYSQL_LIMITS, schemaOf, type TableSchema } from './schema.ts'
+import { faultsIn, MYSQL_LIMITS, schemaOf, type TableSchema } from './schema.ts'
 import { BATCH, bound, type Statement, type Statements, statementsFor } from './statements.ts'
 
 /**
@@ -57,9 +56,6 @@ class SqlStore implements Store {
   readonly users: SessionIndex = this.#sessionIndex('users', 'user_id')
   readonly externalIds: SessionIndex = this.#sessionIndex('externalIds', 'external_id')
 
-  /** Absent where the database has the clock of this process. */
-  readonly check?: (now: () => number) => Promise<readonly Finding[]>
-
   readonly #executor: SqlExecutor
   readonly #table: string
   readonly #schema: TableSchema
@@ -75,16 +71,6 @@ class SqlStore implements Store {
     this.#table = table
     this.#schema = schemaOf[executor.dialect](table, schema)
     this.#sql = statementsFor(executor.dialect, table, schema)
-    const { clock } = this.#sql
-    if (clock) {
-      this.check = async (now) => {
-        await this.#run('check', clock, {}) // connects, which takes its time
-        return clockFindings(this.name, now, async () => {
-          const { rows } = await this.#run('check', clock, {})
-          return Number(Object.values(rows[0]!)[0])
-        })
-      }
-    }
   }
 
   async load(key: string): Promise<StoredRecord | Tombstone | undefined> {
@@ -179,6 +165,21 @@ class SqlStore implements Store {
     for (const [name, createIndex] of Object.entries(createIndexes)) {
       if (!indexes.includes(name)) await query(createIndex)
     }
+  }
+
+  async check(now: () => number): Promise<readonly Finding[]> {
+    const { findingsOf } = await import('./findings.ts')
+    const { dialect } = this.#executor
+    return findingsOf(
+      {
+        dialect,
+        inProcess: this.inProcess,
+        schema: this.#schema,
+        clock: this.#sql.clock?.sql,
+        query: async (sql) => (await this.#execute('check', sql, [])).rows,
+      },
+      now,
+    )
   }
 
   /** The SQL that `createTables` runs, for those who keep their schema in migrations. */
@@ -312,19 +313,7 @@ class SqlStore implements Store {
   }
 
   #checkColumns(rows: SqlResult['rows']): void {
-    const found = rows.map((row) => {
-      const [name, isKey, mustBeGiven, fault] = Object.values(row)
-      return { name: String(name), isKey: Number(isKey) === 1, mustBeGiven: Number(mustBeGiven) === 1, fault }
-    })
-    const missing = COLUMNS.filter((column) => !found.some(({ name }) => name === column))
-    const foreign = found.filter(({ name, mustBeGiven }) => mustBeGiven && !COLUMNS.includes(name))
-    const isKeyed = found.some(({ name, isKey }) => isKey && name === 'session_key')
-    const faults = [
-      ...missing.map((name) => `it has no column ${name}`),
-      ...foreign.map(({ name }) => `its column ${name} is foreign and must be given`),
-      ...found.filter(({ fault }) => fault != null).map(({ name, fault }) => `its column ${name} ${fault}`),
-      ...(isKeyed ? [] : ['session_key is not its primary key']),
-    ]
+    const faults = faultsIn(rows)
     if (faults.length === 0) return
     throw new StoreError(
       this.name,

@@ -1,0 +1,299 @@
+import { existsSync } from 'node:fs'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { InvalidRecordError } from '../errors.ts'
+import type { Secret } from '../options.ts'
+import type { Store } from '../store.ts'
+import { isSeal } from '../stores/migrating/stages.ts'
+import { type DrainProgress, type MigratingStore, migratingStore } from '../stores/migrating.ts'
+import { MIGRATING } from '../stores/url-parts.ts'
+import { type Command, DONE, type Given, messageOf, UsageError } from './command.ts'
+import { type Config, readConfig } from './config.ts'
+import { printFacts, printJson, printLine } from './output.ts'
+import { format, Progress } from './progress.ts'
+import { isSealed, unpacker } from './reading.ts'
+import { endsWithTheProcess, open, partsIn, pathIn, refuseMissingPath, refusePositionals } from './site.ts'
+import { exitCodeOf, stopSignal } from './stop.ts'
+
+export const migrate: Command = {
+  summary: 'moves all sessions to another store while the site runs',
+  options: {
+    from: { type: 'string' },
+    to: { type: 'string' },
+    'dry-run': { type: 'boolean' },
+    rate: { type: 'string' },
+    json: { type: 'boolean' },
+  },
+  help: `Usage: holdfast migrate [options]
+
+Moves the sessions of all managers from one store to another, beside live traffic: nobody is logged out. The site opens both meanwhile, by a
+migrating: URL, so that whoever comes is found in either:
+
+  holdfast migrate --from sqlite:./sessions.db --to redis://localhost --dry-run     # what would move; changes nothing
+  SESSION_STORE='migrating:?from=sqlite:./sessions.db&to=redis://localhost'         # deploy the site with this
+  holdfast migrate --from sqlite:./sessions.db --to redis://localhost               # moves all that nobody has used since
+  SESSION_STORE='redis://localhost'                                                 # deploy the site with this
+
+With a site that does not open both, whoever has moved is logged out. docs/stores.md says how to deploy several instances.
+
+Ctrl-C stops it after the batch under way, a second one at once; so do errors. Nothing is lost by that, not even if it is killed, and the
+same command goes on with the rest. Several may run at once.
+
+Options:
+      --from <url>   where the sessions are: redis://localhost, postgres://db/app, sqlite:./sessions.db, file:./sessions
+      --to <url>     where they are to be
+      --dry-run      counts what would move and what cannot be read, and changes nothing
+      --rate <n>     moves at most n sessions a second; as fast as it can by default
+      --json         one JSON document on stdout, for machines
+  -h, --help         this text
+      --verbose      where an error comes from
+
+Without --from and --to, both are those of the migrating: URL in the environment variable HOLDFAST_STORE, else of store in holdfast.config.ts,
+.js or .json. Use that for URLs with a password in them: everybody on this machine can read the command lines of running programs. In that
+URL each of & # % + in the two must be percent-encoded.
+
+JSON: { from, to, seen, moved, left, done }: the names of the stores, how many sessions were met, how many of them this command moved (the
+others had moved or ended already), and about how many are left. With --dry-run: { from, to, sessions, expired, begun, unreadable, unchecked, reason }:
+those that would move (expired ones and those whose move was begun among them), of them those that cannot be read, those that are
+sealed and not looked into, since HOLDFAST_SECRET is not set, and why the last one could not be read. All of them move as they are.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (143 by SIGTERM).
+`,
+
+  async run(given) {
+    refusePositionals(given)
+    const { values } = given
+    const rate = rateOf(values.rate)
+    const config = await readConfig()
+    const urls = urlsOf(values, config)
+    const json = values.json === true
+    if (values['dry-run']) return rehearse(urls, config.secrets, json)
+    const [from, to] = [open(urls.from), open(urls.to)]
+    const progress = await move(migratingStore({ from, to, moves: urls.moves }), rate)
+    const { seen, moved, total, done } = progress.last
+    if (json) {
+      const left = done ? 0 : total === undefined ? null : Math.max(0, total - seen)
+      printJson({ from: from.name, to: to.name, seen, moved, left, done })
+    } else printLine(outcomeOf(progress.last))
+    return done ? DONE : exitCodeOf(progress.signal)
+  },
+}
+
+/** How many are moved at once, and how many if there is a rate to keep. */
+const BATCH = 50
+const PACED_BATCH = 20
+const PAGE = 1000
+
+interface Urls {
+  readonly from: string
+  readonly to: string
+  readonly moves: boolean
+}
+
+function urlsOf({ from, to }: Given['values'], config: Config): Urls {
+  if ((from === undefined) !== (to === undefined)) {
+    throw new UsageError(`--${from === undefined ? 'from' : 'to'} is missing: give both, or neither`)
+  }
+  const urls = from === undefined ? ofSite(config) : { from: String(from), to: String(to), moves: true }
+  refuseMissingPath(urls.from, 'the old store')
+  if (endsWithTheProcess(urls.to)) {
+    throw new UsageError(
+      'the new store would end with this command, and all sessions with it; give another URL',
+    )
+  }
+  if (urls.from === urls.to)
+    throw new UsageError('the old store and the new one are the same; give another URL')
+  return urls
+}
+
+/** As the site opens it. */
+function ofSite(config: Config): Urls {
+  const url = process.env.HOLDFAST_STORE || config.store
+  if (!url) {
+    throw new UsageError('the stores are missing: give --from <url> and --to <url>, or set HOLDFAST_STORE')
+  }
+  if (typeof url !== 'string') {
+    throw new UsageError(`store in ${config.file} is an open store; give --from <url> and --to <url>`)
+  }
+  if (!/^migrating:/i.test(url)) {
+    const scheme = /^([a-z+]+):/i.exec(url)?.[1]
+    const found = scheme === undefined ? 'is no URL' : `begins with ${scheme}:`
+    throw new UsageError(
+      `the URL in HOLDFAST_STORE (or holdfast.config) ${found}; it must be migrating:?from=…&to=…, both percent-encoded, or give --from and --to`,
+    )
+  }
+  const { from, to, moves } = partsIn(url, MIGRATING)
+  return { from, to, moves: moves !== 'false' }
+}
+
+function rateOf(given: unknown): number | undefined {
+  if (given === undefined) return undefined
+  const rate = /^\d+(\.\d+)?$/.test(String(given)) ? Number(given) : 0
+  if (rate > 0) return rate
+  throw new UsageError('--rate takes a number of sessions a second, above 0: --rate 500')
+}
+
+async function move(
+  store: MigratingStore,
+  rate: number | undefined,
+): Promise<{ last: DrainProgress; signal: AbortSignal }> {
+  const signal = stopSignal()
+  const wait = rate === undefined ? undefined : pace(rate, signal)
+  const display = new Progress(process.stderr, 'Counting the sessions of the old store')
+  warnOf(store, (warning) => display.note(warning))
+  let last: DrainProgress | undefined
+  try {
+    last = await store.drain({
+      count: true,
+      batch: rate === undefined ? BATCH : Math.max(1, Math.min(PACED_BATCH, Math.floor(rate))),
+      signal,
+      async onProgress(now) {
+        last = now
+        // Live traffic has moved some of those that were counted.
+        display.show(now.seen, now.done ? now.seen : (now.total ?? now.seen))
+        if (!now.done) await wait?.(now.seen)
+      },
+    })
+    return { last, signal }
+  } catch (error) {
+    throw last ? interrupted(last, error) : error
+  } finally {
+    display.end()
+    // What has moved has moved, and an error of the move says more.
+    await store.close().catch(() => {})
+  }
+}
+
+/** What the stores have to say of themselves: a server that evicts, for instance. Each once. */
+function warnOf(store: MigratingStore, warn: (warning: string) => void): void {
+  const told = new Set<string>()
+  store.reportTo((_operation, { message }) => {
+    if (!told.has(message)) warn(`Warning: ${message}`)
+    told.add(message)
+  })
+}
+
+/** Waits until as many may have been seen. Time that was lost is not made up for: that would be faster than `rate` for a while. */
+function pace(rate: number, signal: AbortSignal): (seen: number) => Promise<void> {
+  let since: number | undefined
+  let before = 0
+  return async (seen) => {
+    const now = performance.now()
+    const due = (since ?? now) + ((seen - before) / rate) * 1000
+    await sleep(Math.max(0, due - now), undefined, { signal }).catch(() => {})
+    since = performance.now()
+    before = seen
+  }
+}
+
+function interrupted({ moved }: DrainProgress, error: unknown): Error {
+  const problem = messageOf(error).replace(/[^.?!]$/, '$&.')
+  const rest = `Nothing is lost: ${movedOf(moved)}, and the same command goes on with the rest.`
+  return new Error(`${problem} ${rest}`, { cause: error })
+}
+
+function outcomeOf({ seen, moved, total, done }: DrainProgress): string {
+  if (!done) {
+    const left = total === undefined ? '' : `, about ${format(Math.max(0, total - seen))} left`
+    return `Stopped: ${movedOf(moved)}${left}. The same command goes on with the rest.`
+  }
+  if (seen === 0) {
+    return 'Done: no sessions are left in the old store. If it should have had some, look at its URL.'
+  }
+  const others = seen > moved ? ` ${format(seen - moved)} had moved or ended already.` : ''
+  return (
+    `Done: ${movedOf(moved)}.${others} ` +
+    'When no instance uses the old store any more, give them all the URL of the new one.'
+  )
+}
+
+function movedOf(count: number): string {
+  return count === 1 ? '1 session has moved' : `${format(count)} sessions have moved`
+}
+
+// ---- --dry-run ----
+
+async function rehearse({ from, to }: Urls, secrets: readonly Secret[], json: boolean): Promise<number> {
+  const stores = { from: open(from), to: openIfThere(to) }
+  try {
+    const counted = await count(stores.from, secrets)
+    for (const { finding, cure } of (await stores.to?.check?.(Date.now)) ?? []) {
+      process.stderr.write(`Warning: ${finding} ${cure}\n`)
+    }
+    // The names of schemes, where that of a store is not to be had.
+    const toName = stores.to?.name ?? to.slice(0, to.indexOf(':'))
+    if (json) printJson({ from: stores.from.name, to: toName, ...counted })
+    else printRehearsal(counted)
+    return DONE
+  } finally {
+    await Promise.allSettled([stores.from.close?.(), stores.to?.close?.()])
+  }
+}
+
+/** What would make a file or a folder is left alone. */
+function openIfThere(url: string): Store | undefined {
+  const path = pathIn(url)
+  return path === undefined || existsSync(path) ? open(url) : undefined
+}
+
+interface Rehearsal {
+  sessions: number
+  expired: number
+  begun: number
+  unreadable: number
+  unchecked: number
+  /** Of the last one that could not be read. */
+  reason: string | null
+}
+
+async function count(store: Store, secrets: readonly Secret[]): Promise<Rehearsal> {
+  if (!store.scan) {
+    throw new Error(
+      `the ${store.name} store cannot list its sessions. They move when they are next seen: keep the migrating: URL for as long as a session lives.`,
+    )
+  }
+  const counted: Rehearsal = {
+    sessions: 0,
+    expired: 0,
+    begun: 0,
+    unreadable: 0,
+    unchecked: 0,
+    reason: null,
+  }
+  const unpack = unpacker(secrets)
+  let cursor: string | undefined
+  do {
+    const page = await store.scan(cursor, PAGE)
+    for (const [key, stored] of page.items) {
+      counted.sessions++
+      const isBegun: boolean = isSeal(stored)
+      if (isBegun) counted.begun++
+      else if (stored.expires <= Date.now()) counted.expired++
+      else if (isSealed(stored) && secrets.length === 0) counted.unchecked++
+      else {
+        try {
+          unpack(key, stored)
+        } catch (error) {
+          if (!(error instanceof InvalidRecordError)) throw error
+          counted.unreadable++
+          counted.reason = error.message
+        }
+      }
+    }
+    cursor = page.cursor
+    await turn()
+  } while (cursor !== undefined)
+  return counted
+}
+
+function printRehearsal({ sessions, expired, begun, unreadable, unchecked, reason }: Rehearsal): void {
+  printLine('Nothing has been changed. What would move:')
+  printFacts([
+    ['sessions', format(sessions)],
+    ...(expired > 0 ? [['expired among them', format(expired)] as const] : []),
+    ...(begun > 0 ? [['begun by a move that was interrupted', format(begun)] as const] : []),
+    ['cannot be read', unreadable > 0 ? `${format(unreadable)} (${reason})` : '0'],
+    ...(unchecked > 0
+      ? [['sealed, not looked into', `${format(unchecked)} (HOLDFAST_SECRET is not set)`] as const]
+      : []),
+  ])
+}
