@@ -1,11 +1,12 @@
 // What it costs to be watched: Express over HTTP, one process whose observers change from round to round (observed-server.mjs), with sessions in
-// memory and on Redis. Each observer's rounds are compared with those of nobody next to them in the same process, so neither the machine nor the
-// compiler's mood counts. And what it costs that somebody could listen: the questions that a request asks, against the request.
+// memory and on Redis. Each observer's rounds are compared with rounds before and after them in which nobody watches, in the same process, so
+// neither the machine nor the compiler's mood counts. Where there are spans, the request has one of its own either way. And what it costs that
+// somebody could listen: the questions that a request asks, against the request.
 //
 //   npm run build && node --import tsx bench/observe.mjs [--rounds 12] [--ms 300]
 //
-// prints JSON: by backing, scenario and observer { cpu, ratio, added }: microseconds of CPU time a request, times what it takes with nobody, and
-// microseconds more than that; and of the questions { nanoseconds, share }, share being that of the CPU time of a request with nobody.
+// prints JSON: by backing, scenario and observer { cpu, ratio, added }: microseconds of CPU time a request, times what it takes unwatched, and
+// microseconds more than that; and of the questions { nanoseconds, share }, share being that of the CPU time of an unwatched request.
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -27,8 +28,8 @@ const milliseconds = Number(options.ms)
 
 async function measure(backing, url) {
   const child = fork(new URL('./observed-server.mjs', import.meta.url), [backing, url])
-  const send = async (name) => {
-    child.send(name)
+  const send = async (message) => {
+    child.send(message)
     return (await once(child, 'message'))[0]
   }
   const [{ port, observers }] = await once(child, 'message')
@@ -37,32 +38,31 @@ async function measure(backing, url) {
   )
   const results = {}
   for (const scenario of Object.keys(QUESTIONS)) {
-    const once = async (observer, duration = milliseconds) => {
-      await send(observer)
-      const before = await send('cpu')
+    const time = async (observer, watched, duration = milliseconds) => {
+      await send({ observer, watched })
+      const before = await send({})
       const { latencies } = await load({ port, path: `/${scenario}`, cookies, milliseconds: duration })
-      return ((await send('cpu')) - before) / latencies.length
+      return ((await send({})) - before) / latencies.length
     }
-    for (const observer of observers) await once(observer, 1_500) // for the compiler
+    for (const observer of observers) await time(observer, true, 1_500) // for the compiler
     const samples = Object.fromEntries(observers.map((observer) => [observer, []]))
+    const unwatched = []
     for (let round = 0; round < rounds; round++) {
-      const others = observers.filter((observer) => observer !== 'nobody')
-      if (round % 2 === 1) others.reverse()
-      for (const observer of others) {
-        const before = await once('nobody')
-        const watched = await once(observer)
-        const nobody = (before + (await once('nobody'))) / 2
-        samples[observer].push({ cpu: watched, ratio: watched / nobody, added: watched - nobody })
-        samples.nobody.push({ cpu: nobody, ratio: 1, added: 0 })
+      for (const observer of round % 2 === 0 ? observers : observers.toReversed()) {
+        const before = await time(observer, false)
+        const cpu = await time(observer, true)
+        const alone = (before + (await time(observer, false))) / 2
+        samples[observer].push({ cpu, ratio: cpu / alone, added: cpu - alone })
+        if (observer === 'channels') unwatched.push(alone)
       }
     }
     const middle = (list, key) => median(list.map((one) => one[key]))
-    results[scenario] = Object.fromEntries(
-      Object.entries(samples).map(([observer, list]) => [
-        observer,
-        { cpu: middle(list, 'cpu'), ratio: middle(list, 'ratio'), added: middle(list, 'added') },
-      ]),
-    )
+    results[scenario] = { unwatched: { cpu: median(unwatched) } }
+    for (const [observer, list] of Object.entries(samples)) {
+      results[scenario][observer] = Object.fromEntries(
+        ['cpu', 'ratio', 'added'].map((key) => [key, middle(list, key)]),
+      )
+    }
   }
   const counted = await Promise.all(cookies.map((cookie) => ask(port, '/read', cookie)))
   assert(counted.every(({ body }) => Number(body) > 1))
@@ -98,7 +98,7 @@ const [tracing, event] = [
 results.questions = Object.fromEntries(
   Object.entries(QUESTIONS).map(([scenario, { tracings, events }]) => {
     const nanoseconds = tracings * tracing + events * event
-    return [scenario, { nanoseconds, share: nanoseconds / 1_000 / results.memory[scenario].nobody.cpu }]
+    return [scenario, { nanoseconds, share: nanoseconds / 1_000 / results.memory[scenario].unwatched.cpu }]
   }),
 )
 console.log(JSON.stringify(results, undefined, 2))
