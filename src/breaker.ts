@@ -158,6 +158,15 @@ interface Outage {
   probeAt: number
 }
 
+/** A store of somebody's own may answer without a promise, or throw. */
+export function begin<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return Promise.resolve(work())
+  } catch (error) {
+    return Promise.reject(error)
+  }
+}
+
 function rest(): number {
   return REST_MS * (0.75 + Math.random() / 2)
 }
@@ -191,7 +200,7 @@ class Asked extends Deadline {
     if (this.state === 'over') return
     this.state = 'sent'
     this.answersBefore = this.breaker.sent()
-    this.begin().then(
+    begin(this.work).then(
       (value) => {
         this.breaker.succeeded(this.isOver())
         this.resolve(value)
@@ -201,15 +210,6 @@ class Asked extends Deadline {
         this.reject(error)
       },
     )
-  }
-
-  /** A store of somebody's own may answer without a promise, or throw. */
-  private begin(): Promise<unknown> {
-    try {
-      return Promise.resolve(this.work())
-    } catch (error) {
-      return Promise.reject(error)
-    }
   }
 
   /** Whether it had been given up; if not, it is over now. */

@@ -1,5 +1,6 @@
 import type { Channel, TracingChannel } from 'node:diagnostics_channel'
 import { channel, tracingChannel } from 'node:diagnostics_channel'
+import { begin } from './breaker.ts'
 import type { SessionEvents } from './events.ts'
 import type { RequestSource } from './request.ts'
 import { routeOf } from './request.ts'
@@ -83,13 +84,31 @@ export function isTraced({ start, end, asyncStart, asyncEnd, error }: Tracing): 
   return isHeard(start) || isHeard(asyncEnd) || isHeard(error) || isHeard(end) || isHeard(asyncStart)
 }
 
-/** Without the result, which `tracePromise` would put into the message: it is the session. */
-async function trace<T>(tracing: Tracing, message: object, work: () => Promise<T>): Promise<T> {
-  let result: T
-  await tracing.tracePromise(async () => {
-    result = await work()
-  }, message)
-  return result!
+/** What `tracePromise` does, without the result in the message, which is the session; and what is thrown at once has an end as well. */
+function trace<T>(
+  { start, end, asyncStart, asyncEnd, error }: Tracing,
+  message: object,
+  work: () => Promise<T>,
+): Promise<T> {
+  const over = () => {
+    asyncStart.publish(message)
+    asyncEnd.publish(message)
+  }
+  return start.runStores(message, () => {
+    const done = begin(work).then(
+      (result) => {
+        over()
+        return result
+      },
+      (thrown) => {
+        error.publish(Object.assign(message, { error: thrown }))
+        over()
+        throw thrown
+      },
+    )
+    end.publish(message)
+    return done
+  })
 }
 
 export function traceOpen(
@@ -100,7 +119,6 @@ export function traceOpen(
   const message: { -readonly [Key in keyof OpenMessage]: OpenMessage[Key] } = {
     sessions,
     route: routeOf(source),
-    outcome: undefined,
   }
   return trace(openTracing, message, async () => {
     const visit = await work()
@@ -121,7 +139,7 @@ function outcomeOf(visit: Visit): Outcome {
 export function traceCommit(sessions: string, visit: Visit, work: () => Promise<void>): Promise<void> {
   const { handle, standing } = visit
   const kind = standing === 'live' ? 'update' : 'create'
-  const message: CommitTrace = { sessions, handle, kind, attempts: 0, conflicts: 0, bytes: undefined }
+  const message: CommitTrace = { sessions, handle, kind, attempts: 0, conflicts: 0 }
   visit.trace = message
   return trace(commitTracing, message, work).finally(() => (visit.trace = undefined))
 }

@@ -2,7 +2,7 @@
 import { createServer, type Server } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
-import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import { context, SpanKind, SpanStatusCode, TraceFlags, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
 import { RedisInstrumentation } from '@opentelemetry/instrumentation-redis'
 import {
@@ -199,13 +199,13 @@ describe('on Express and Redis', () => {
   it('counts events, times operations, and names no session and no user in any metric', async () => {
     const logins = await total('holdfast.events', { 'holdfast.event': 'login' })
     const loads = await total('db.client.operation.duration', { 'db.operation.name': 'load' })
-    const opened = await total('holdfast.open.duration', { 'holdfast.outcome': 'none' })
+    const opened = await total('holdfast.opens', { 'holdfast.outcome': 'none' })
     await visitor.get('/')
     await visitor.post('/login')
     await vi.waitFor(() => expect(spansNamed('POST /login')).toHaveLength(1))
     expect(await total('holdfast.events', { 'holdfast.event': 'login' })).toBe(logins + 1)
     expect(await total('db.client.operation.duration', { 'db.operation.name': 'load' })).toBe(loads + 1)
-    expect(await total('holdfast.open.duration', { 'holdfast.outcome': 'none' })).toBe(opened + 1)
+    expect(await total('holdfast.opens', { 'holdfast.outcome': 'none' })).toBe(opened + 1)
     const [load] = await points('db.client.operation.duration', { 'db.operation.name': 'load' })
     expect(load?.attributes).toEqual({ 'db.system.name': 'redis', 'db.operation.name': 'load' })
     const { buckets, sum } = load!.value as Histogram
@@ -310,6 +310,23 @@ describe('what goes wrong', () => {
     })
     expect([new TypeError('x'), wrapped, 'x'].map(errorType)).toEqual(['TypeError', '57P01', '_OTHER'])
   })
+})
+
+it('has no span below a request that the sampler has passed over, and has its metrics', async () => {
+  const { sessions } = manager<Data>({ name: 'rare' })
+  const before = await total('holdfast.opens', { 'holdfast.sessions': 'rare' })
+  const below = (traceFlags: TraceFlags) => {
+    const parent = { traceId: '1'.repeat(32), spanId: '2'.repeat(16), traceFlags, isRemote: true }
+    return context.with(trace.setSpanContext(context.active(), parent), async () => {
+      await sessions.open(undefined)
+      return trace.getSpanContext(context.active())?.spanId
+    })
+  }
+  expect(await below(TraceFlags.NONE)).toBe('2'.repeat(16))
+  expect(spans.getFinishedSpans()).toEqual([])
+  await below(TraceFlags.SAMPLED)
+  expect(spans.getFinishedSpans().map(parentOf)).toEqual(['2'.repeat(16)])
+  expect(await total('holdfast.opens', { 'holdfast.sessions': 'rare' })).toBe(before + 2)
 })
 
 it('ends with stop()', async () => {

@@ -2,127 +2,134 @@ import { channel, tracingChannel } from 'node:diagnostics_channel'
 import type { Attributes, Meter, ObservableResult } from '@opentelemetry/api'
 import type { CommitMessage, EventMessage, OpenMessage, StoreMessage } from '../channels.ts'
 import { EVENT_NAMES } from '../events.ts'
-import { DURATIONS, failure, SIZES, storeAttributes, systemOf } from './names.ts'
+import { DURATIONS, errorType, systemOf } from './names.ts'
 
-/** Metrics of what the channels tell. No handle and no user is an attribute, so that there are a few time series, whatever comes. The result ends it. */
+/**
+ * Metrics of what the channels tell. No handle and no user is an attribute, so that there are a few time series, whatever comes. What can be counted
+ * is counted here and read when it is collected: an SDK takes a microsecond to find out which series a number belongs to. The result ends it.
+ */
 export function recordMetrics(meter: Meter): () => void {
-  const seconds = (name: string, description: string) =>
-    meter.createHistogram(name, {
-      description,
-      unit: 's',
-      advice: { explicitBucketBoundaries: DURATIONS },
-    })
-  const storing = seconds('db.client.operation.duration', 'Duration of database client operations.')
-  const opening = seconds('holdfast.open.duration', 'What it takes to open the session of a request.')
-  const committing = seconds('holdfast.commit.duration', 'What it takes to save what a request changed.')
-  const size = meter.createHistogram('holdfast.commit.size', {
-    description: 'Encoded data of the sessions that were saved.',
-    unit: 'By',
-    advice: { explicitBucketBoundaries: SIZES },
+  const duration = meter.createHistogram('db.client.operation.duration', {
+    description: 'Duration of database client operations.',
+    unit: 's',
+    advice: { explicitBucketBoundaries: DURATIONS },
   })
-  const conflicts = meter.createCounter('holdfast.commit.conflicts', {
-    description: 'Attempts to save that found another request to have been first.',
-    unit: '{conflict}',
-  })
-  const events = meter.createCounter('holdfast.events', {
-    description: 'Events. Those of many sessions, revoked and swept, count each.',
-    unit: '{event}',
-  })
-  const outage = meter.createObservableGauge('holdfast.store.outage', {
+  const counter = (name: string, unit: string, description: string) =>
+    meter.createObservableCounter(name, { unit, description })
+  const opened = counter('holdfast.opens', '{request}', 'Requests whose session was opened.')
+  const saved = counter('holdfast.commits', '{commit}', 'Times that a session was saved.')
+  const size = counter('holdfast.commit.bytes', 'By', 'Encoded data of the sessions that were saved.')
+  const met = counter(
+    'holdfast.commit.conflicts',
+    '{conflict}',
+    'Attempts to save that found another request to have been first.',
+  )
+  const happened = counter('holdfast.events', '{event}', 'Events. Those of many sessions count each.')
+  const state = meter.createObservableGauge('holdfast.store.outage', {
     description: '1 while the store answers nobody, else 0.',
   })
+  const opens = tally(opened, 'holdfast.outcome')
+  const failedOpens = tally(opened, 'error.type')
+  const commits = tally(saved, 'holdfast.commit.kind')
+  const failedCommits = tally(saved, 'error.type')
+  const bytes = tally(size, 'holdfast.commit.kind')
+  const conflicts = tally(met, 'holdfast.commit.kind')
+  const events = tally(happened, 'holdfast.event')
+  const outages = tally(state, 'db.system.name')
 
-  const outages = createOutages()
-  outage.addCallback(outages.observe)
-  const met = new Set<string>()
+  const known = new Set<string>()
   // Prometheus sees no increase in a series that begins with 1: who waits for the first `reuse` must have had a 0 before it.
   const meet = (sessions: string) => {
-    if (met.has(sessions)) return
-    met.add(sessions)
-    for (const name of EVENT_NAMES) events.add(0, { 'holdfast.sessions': sessions, 'holdfast.event': name })
+    if (known.has(sessions)) return
+    known.add(sessions)
+    for (const name of EVENT_NAMES) events.at(sessions, name)
+  }
+  const outageOf = (sessions: string, store: string) => outages.at(sessions, systemOf(store))
+
+  const began = Symbol('began')
+  const storeTracing = tracingChannel<unknown, StoreMessage & { [began]?: number }>('holdfast:store')
+  const begin = (message: unknown) => {
+    ;(message as { [began]?: number })[began] = performance.now()
   }
   const stops = [
-    timed<StoreMessage>('store', (message, duration) => {
-      meet(message.sessions)
-      outages.know(message)
-      storing.record(duration, { ...storeAttributes(message), ...failure(message.error) })
-    }),
-    timed<OpenMessage>('open', ({ sessions, outcome, error }, duration) => {
-      meet(sessions)
-      opening.record(duration, {
-        'holdfast.sessions': sessions,
-        ...(outcome !== undefined && { 'holdfast.outcome': outcome }),
-        ...failure(error),
+    listen(storeTracing.start, begin),
+    listen<StoreMessage & { [began]?: number }>(storeTracing.asyncEnd, (message) => {
+      const { [began]: then, sessions, store, operation, error } = message
+      outageOf(sessions, store)
+      if (then === undefined) return // it began before we listened
+      duration.record((performance.now() - then) / 1_000, {
+        'db.system.name': systemOf(store),
+        'db.operation.name': operation,
+        ...(error !== undefined && { 'error.type': errorType(error) }),
       })
     }),
-    timed<CommitMessage>('commit', (message, duration) => {
-      const attributes = { 'holdfast.sessions': message.sessions, 'holdfast.commit.kind': message.kind }
-      committing.record(duration, { ...attributes, ...failure(message.error) })
-      conflicts.add(message.conflicts, attributes)
-      if (message.error === undefined && message.bytes !== undefined) size.record(message.bytes, attributes)
+    listen<OpenMessage>(tracingChannel('holdfast:open').asyncEnd, ({ sessions, outcome, error }) => {
+      meet(sessions)
+      const count =
+        error === undefined ? opens.at(sessions, outcome!) : failedOpens.at(sessions, errorType(error))
+      count.value++
     }),
-    heard((message) => {
-      meet(message.sessions)
-      outages.hear(message)
-      events.add(countOf(message), { 'holdfast.sessions': message.sessions, 'holdfast.event': message.name })
+    listen<CommitMessage>(tracingChannel('holdfast:commit').asyncEnd, (message) => {
+      const { sessions, kind, error } = message
+      conflicts.at(sessions, kind).value += message.conflicts
+      if (error !== undefined) {
+        failedCommits.at(sessions, errorType(error)).value++
+        return
+      }
+      commits.at(sessions, kind).value++
+      bytes.at(sessions, kind).value += message.bytes ?? 0
     }),
+    listen<EventMessage>(channel('holdfast:event'), ({ sessions, name, event }) => {
+      meet(sessions)
+      events.at(sessions, name).value += 'count' in event ? event.count : 1
+      if ((name === 'outage' || name === 'recovered') && 'store' in event)
+        outageOf(sessions, event.store).value = name === 'outage' ? 1 : 0
+    }),
+    ...[opens, failedOpens, commits, failedCommits, bytes, conflicts, events, outages].map(
+      ({ stop }) => stop,
+    ),
   ]
   return () => {
-    outage.removeCallback(outages.observe)
     for (const stop of stops) stop()
   }
 }
 
-function timed<Message extends object>(
-  name: string,
-  told: (message: Message, seconds: number) => void,
-): () => void {
-  const { start, asyncEnd } = tracingChannel(`holdfast:${name}`)
-  const beginnings = new WeakMap<object, number>()
-  const begin = (message: unknown) => void beginnings.set(message as Message, performance.now())
-  const end = (message: unknown) => {
-    const began = beginnings.get(message as Message)
-    if (began !== undefined) told(message as Message, (performance.now() - began) / 1_000)
-  }
-  start.subscribe(begin)
-  asyncEnd.subscribe(end)
-  return () => {
-    start.unsubscribe(begin)
-    asyncEnd.unsubscribe(end)
-  }
+interface Listened {
+  subscribe(listener: (message: unknown) => void): void
+  unsubscribe(listener: (message: unknown) => void): unknown
 }
 
-function heard(told: (message: EventMessage) => void): () => void {
-  const events = channel('holdfast:event')
-  const hear = (message: unknown) => told(message as EventMessage)
-  events.subscribe(hear)
-  return () => void events.unsubscribe(hear)
+function listen<Message>(one: Listened, told: (message: Message) => void): () => void {
+  const hear = (message: unknown) => told(message as Message)
+  one.subscribe(hear)
+  return () => void one.unsubscribe(hear)
 }
 
-function countOf({ event }: EventMessage): number {
-  return 'count' in event ? event.count : 1
+interface Observed {
+  addCallback(observe: (result: ObservableResult) => void): void
+  removeCallback(observe: (result: ObservableResult) => void): void
 }
 
-/** Which managers' stores are known, and which of them give no answer. */
-function createOutages() {
-  const known = new Map<string, { isOut: boolean; attributes: Attributes }>()
-  const know = ({ sessions, store }: { sessions: string; store: string }) => {
-    const name = `${sessions}\n${store}`
-    const found = known.get(name)
-    if (found) return found
-    const attributes = { 'holdfast.sessions': sessions, 'db.system.name': systemOf(store) }
-    const made = { isOut: false, attributes }
-    known.set(name, made)
-    return made
+/** Numbers by the manager's name and one more attribute. */
+function tally(instrument: Observed, attribute: string) {
+  const known = new Map<string, Map<string, { value: number; readonly attributes: Attributes }>>()
+  const observe = (result: ObservableResult) => {
+    for (const ofManager of known.values()) {
+      for (const { value, attributes } of ofManager.values()) result.observe(value, attributes)
+    }
   }
+  instrument.addCallback(observe)
   return {
-    know,
-    hear({ sessions, name, event }: EventMessage) {
-      if ((name === 'outage' || name === 'recovered') && 'store' in event)
-        know({ sessions, store: event.store }).isOut = name === 'outage'
+    at(sessions: string, is: string) {
+      let ofManager = known.get(sessions)
+      if (!ofManager) known.set(sessions, (ofManager = new Map()))
+      let found = ofManager.get(is)
+      if (!found) {
+        found = { value: 0, attributes: { 'holdfast.sessions': sessions, [attribute]: is } }
+        ofManager.set(is, found)
+      }
+      return found
     },
-    observe(result: ObservableResult) {
-      for (const { isOut, attributes } of known.values()) result.observe(isOut ? 1 : 0, attributes)
-    },
+    stop: () => instrument.removeCallback(observe),
   }
 }

@@ -9,8 +9,6 @@ import type { StoreMessage } from '../channels.ts'
 
 /** Of `db.client.operation.duration`, in seconds, as the conventions recommend them. */
 export const DURATIONS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10]
-/** Of encoded data, in bytes; the last but one is the default of `maxBytes`. */
-export const SIZES = [128, 512, 2_048, 8_192, 32_768, 131_072]
 
 /** Values of `db.system.name` that differ from our stores' names. */
 const SYSTEMS: Record<string, string> = { postgres: 'postgresql' }
@@ -35,8 +33,4 @@ export function errorType(error: unknown): string {
   const { code } = error as { code?: unknown }
   if (typeof code === 'string' && code !== '') return code
   return error.name === 'StoreError' && error.cause ? errorType(error.cause) : error.name
-}
-
-export function failure(error: unknown): Attributes {
-  return error === undefined ? {} : { 'error.type': errorType(error) }
 }

@@ -1,10 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { tracingChannel } from 'node:diagnostics_channel'
 import type { Context, Span, Tracer } from '@opentelemetry/api'
-import { context, SpanStatusCode, trace } from '@opentelemetry/api'
+import { context, SpanStatusCode, TraceFlags, trace } from '@opentelemetry/api'
 import type { CommitMessage, OpenMessage, StoreMessage } from '../channels.ts'
 import { HoldfastError } from '../errors.ts'
-import { failure, kindOf, storeAttributes } from './names.ts'
+import { errorType, kindOf, storeAttributes } from './names.ts'
 
 /** Spans of what the channels tell. The result ends it. */
 export function recordSpans(tracer: Tracer): () => void {
@@ -53,13 +53,15 @@ function record<Message extends { readonly error?: unknown }>(
   const { start, asyncEnd } = tracingChannel<Context, Message>(`holdfast:${name}`)
   const spans = new WeakMap<Message, Span>()
   start.bindStore(activeContext, (message) => {
+    const active = context.active()
+    if (isLeftOut(active)) return active
     const span = begin(message)
     spans.set(message, span)
-    return trace.setSpan(context.active(), span)
+    return trace.setSpan(active, span)
   })
   const end = (message: unknown) => {
     const span = spans.get(message as Message)
-    if (!span) return // it began before we listened
+    if (!span) return // left out, or it began before we listened
     const { error } = message as Message
     if (error !== undefined) fail(span, error)
     describe?.(span, message as Message)
@@ -72,9 +74,15 @@ function record<Message extends { readonly error?: unknown }>(
   }
 }
 
+/** A request that the sampler has passed over: its children are none either, and most requests are such. */
+function isLeftOut(active: Context): boolean {
+  const parent = trace.getSpanContext(active)
+  return parent !== undefined && (parent.traceFlags & TraceFlags.SAMPLED) === 0
+}
+
 /** The text is told where it is ours. A driver's may quote what could not be stored. */
 function fail(span: Span, error: unknown): void {
-  span.setAttributes(failure(error))
+  span.setAttribute('error.type', errorType(error))
   const message = error instanceof HoldfastError ? { message: error.message } : {}
   span.setStatus({ code: SpanStatusCode.ERROR, ...message })
 }
