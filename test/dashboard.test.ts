@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { request as ask, createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
-import { createSessions, type SessionOptions, type Store } from 'holdfast'
+import { createSessions, type SessionOptions, type Sessions, type Store } from 'holdfast'
 import { type Dashboard, type DashboardOptions, dashboard } from 'holdfast/dashboard'
 import { cookieStore } from 'holdfast/stores/cookie'
 import { memcachedStore } from 'holdfast/stores/memcached'
@@ -336,6 +336,21 @@ describe('authorize', () => {
     }
   })
 
+  it('may require a recent login, which is no event', async () => {
+    const clock = { now: 1_800_000_000_000 }
+    const managers: Sessions<Visitor>[] = []
+    const authorize = (request: object) => {
+      managers[0]!.of(request).requireRecentLogin('15m')
+      return true
+    }
+    const site = await start('node', { authorize }, { clock: () => clock.now })
+    managers.push(site.sessions)
+    expect((await site.get('/')).status).toBe(200)
+    clock.now += 16 * 60_000
+    expect(await site.get('/')).toMatchObject({ status: 403, text: 'Forbidden\n' })
+    expect(site.errors).toEqual([])
+  })
+
   it('is asked for the data of sessions once more', async () => {
     const reveal = vi.fn(() => false)
     const site = await start('node', { revealData: reveal })
@@ -467,6 +482,13 @@ describe('the overview', () => {
     }
     const found = ['manager=0', 'manager=1', 'manager=2', 'manager=x'].map(usersOf)
     expect(await Promise.all(found)).toEqual([['admin'], ['root'], 404, 404])
+    await direct(board, 'overview')
+    await vi.waitFor(async () =>
+      expect((await direct(board, 'overview')).body.managers).toEqual([
+        { name: 'id', store: 'memory', sessions: 1 },
+        { name: 'staff', store: 'memory', sessions: 1 },
+      ]),
+    )
   })
 
   it('goes through many sessions without holding a request up', async () => {
