@@ -178,6 +178,16 @@ describe.each(Object.keys(dashboardSites))('on %s', (framework) => {
     expect((await site.send('POST', `${PATH}/`, site.asAdmin)).status).toBe(405)
   })
 
+  it('takes no odd address for its own, and does not fail', async () => {
+    const site = await start(framework)
+    for (const path of [`//evil.example${PATH}/`, `http://[${PATH}/`, '*', `/x${PATH}/`]) {
+      const reply = await site.send('GET', path, site.asAdmin)
+      expect(reply.text, path).not.toContain('<title>Sessions')
+    }
+    expect((await site.send('GET', `${PATH}/?x=/`, site.asAdmin)).status).toBe(200)
+    expect((await site.send('GET', `${site.origin}${PATH}/`, site.asAdmin)).text).toContain('<title>Sessions')
+  })
+
   it('gives whoever is not authorised a 403 and nothing else, and ends nothing', async () => {
     const site = await start(framework)
     const bob = await site.signIn('bob')

@@ -104,6 +104,7 @@ export function dashboard(options: DashboardOptions): Dashboard {
 /** Express takes off `url` where a router is mounted. */
 function pathOf(request: DashboardRequest): string {
   const { url = '', originalUrl = url } = request as { url?: string; originalUrl?: string }
-  const path = /^https?:\/\//.test(originalUrl) ? new URL(originalUrl).pathname : originalUrl
-  return path.split('?', 1)[0]!
+  const path = originalUrl.split(/[?#]/, 1)[0]!
+  if (path.startsWith('/')) return path
+  return URL.canParse(path) ? new URL(path).pathname : ''
 }
