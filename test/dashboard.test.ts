@@ -4,15 +4,18 @@ import type { AddressInfo } from 'node:net'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { createSessions, type SessionOptions, type Sessions, type Store } from 'holdfast'
 import { type Dashboard, type DashboardOptions, dashboard } from 'holdfast/dashboard'
+import { openStore } from 'holdfast/stores'
 import { cookieStore } from 'holdfast/stores/cookie'
 import { memcachedStore } from 'holdfast/stores/memcached'
 import { memoryStore } from 'holdfast/stores/memory'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { SessionList } from '../src/dashboard/wire.ts'
 import { partsOf } from '../src/extension.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 import { buildPage } from './helpers/dashboard-page.ts'
 import { dashboardSites } from './helpers/dashboard-sites.ts'
 import { faulty } from './helpers/faults.ts'
+import { sharedStores } from './helpers/stores.ts'
 import { startMemcached } from './servers/memcached.ts'
 
 beforeAll(buildPage, 60_000)
@@ -522,6 +525,34 @@ function slow(store: Store, milliseconds: number): Store {
     },
   })
 }
+
+it.each(['file', 'sqlite', 'redis'])('pages lead through all sessions, each once: %s', async (name) => {
+  const running = await sharedStores[name]!()
+  cleanUp.push(running.stop)
+  const site = await start(
+    'node',
+    {},
+    { store: openStore(running.url), deadlines: { write: '20s', request: '30s' } },
+  )
+  await Promise.all(Array.from({ length: 230 }, (_, i) => site.signIn(`user-${i % 115}`)))
+  const through = async (user = '') => {
+    const handles: string[] = []
+    let cursor: string | null = ''
+    while (cursor !== null) {
+      const page: SessionList = json(
+        await site.get('/api/sessions', `${new URLSearchParams({ ...(cursor && { cursor }) })}${user}`),
+      )
+      handles.push(...page.sessions.map(({ handle }) => handle))
+      cursor = page.cursor
+    }
+    return { all: handles.length, once: new Set(handles).size }
+  }
+  expect(await through()).toEqual({ all: 231, once: 231 })
+  expect(await through('&user=user-7')).toEqual({ all: 2, once: 2 })
+  expect(json(await site.post('/api/revoke', 'user=user-7'))).toEqual({ count: 2 })
+  expect(await through()).toEqual({ all: 229, once: 229 })
+  expect(json(await site.post('/api/revoke', 'all=everyone'))).toEqual({ count: 229 })
+})
 
 describe('a store that', () => {
   it('cannot list says so, and shows and ends one by its handle', async () => {
