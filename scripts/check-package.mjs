@@ -47,6 +47,16 @@ try {
     const cookie = first.headers.getSetCookie()[0].split(';')[0]
     const second = await handle(new Request('https://example.org/', { headers: { cookie } }))
     assert.equal(await second.text(), '2')
+
+    const { dashboard } = await import('holdfast/dashboard')
+    const board = dashboard({ sessions, authorize: () => true })
+    const page = await (await board.handle(new Request('https://example.org/sessions/'))).text()
+    for (const [, path] of page.matchAll(/"\\.\\/(assets\\/[^"]+)"/g)) {
+      const file = await board.handle(new Request('https://example.org/sessions/' + path))
+      assert.equal(file.status, 200)
+      assert.ok((await file.text()).length > 1000)
+    }
+    assert.match(page, /assets\\/.*js/)
     await sessions.close()
 
     const { openStore } = await import('holdfast/stores')

@@ -1,6 +1,7 @@
 // Builds the page of the dashboard: src/dashboard/client becomes static files in dist/dashboard/static, each with its compressed copies.
 import { createHash } from 'node:crypto'
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -51,6 +52,8 @@ export async function buildDashboard() {
     for (const name of files) compress(join(draft, name))
     writeFileSync(join(draft, 'files.json'), JSON.stringify(files.map(listed), null, 2))
     writeFileSync(join(draft, 'source.sha256'), hash)
+    // Parts of uPlot are in the script, so its licence goes with them.
+    copyFileSync(join(root, 'node_modules/uplot/LICENSE'), join(draft, 'uplot-LICENSE.txt'))
     putInPlace(draft)
   } finally {
     rmSync(draft, { recursive: true, force: true })

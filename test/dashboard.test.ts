@@ -2,17 +2,20 @@ import { once } from 'node:events'
 import { request as ask, createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
-import { createSessions, type SessionOptions, type Store } from 'holdfast'
+import { createSessions, type SessionOptions, type Sessions, type Store } from 'holdfast'
 import { type Dashboard, type DashboardOptions, dashboard } from 'holdfast/dashboard'
+import { openStore } from 'holdfast/stores'
 import { cookieStore } from 'holdfast/stores/cookie'
 import { memcachedStore } from 'holdfast/stores/memcached'
 import { memoryStore } from 'holdfast/stores/memory'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { SessionList } from '../src/dashboard/wire.ts'
 import { partsOf } from '../src/extension.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 import { buildPage } from './helpers/dashboard-page.ts'
 import { dashboardSites } from './helpers/dashboard-sites.ts'
 import { faulty } from './helpers/faults.ts'
+import { sharedStores } from './helpers/stores.ts'
 import { startMemcached } from './servers/memcached.ts'
 
 beforeAll(buildPage, 60_000)
@@ -178,6 +181,16 @@ describe.each(Object.keys(dashboardSites))('on %s', (framework) => {
     expect((await site.send('POST', `${PATH}/`, site.asAdmin)).status).toBe(405)
   })
 
+  it('takes no odd address for its own, and does not fail', async () => {
+    const site = await start(framework)
+    for (const path of [`//evil.example${PATH}/`, `http://[${PATH}/`, '*', `/x${PATH}/`]) {
+      const reply = await site.send('GET', path, site.asAdmin)
+      expect(reply.text, path).not.toContain('<title>Sessions')
+    }
+    expect((await site.send('GET', `${PATH}/?x=/`, site.asAdmin)).status).toBe(200)
+    expect((await site.send('GET', `${site.origin}${PATH}/`, site.asAdmin)).text).toContain('<title>Sessions')
+  })
+
   it('gives whoever is not authorised a 403 and nothing else, and ends nothing', async () => {
     const site = await start(framework)
     const bob = await site.signIn('bob')
@@ -336,6 +349,21 @@ describe('authorize', () => {
     }
   })
 
+  it('may require a recent login, which is no event', async () => {
+    const clock = { now: 1_800_000_000_000 }
+    const managers: Sessions<Visitor>[] = []
+    const authorize = (request: object) => {
+      managers[0]!.of(request).requireRecentLogin('15m')
+      return true
+    }
+    const site = await start('node', { authorize }, { clock: () => clock.now })
+    managers.push(site.sessions)
+    expect((await site.get('/')).status).toBe(200)
+    clock.now += 16 * 60_000
+    expect(await site.get('/')).toMatchObject({ status: 403, text: 'Forbidden\n' })
+    expect(site.errors).toEqual([])
+  })
+
   it('is asked for the data of sessions once more', async () => {
     const reveal = vi.fn(() => false)
     const site = await start('node', { revealData: reveal })
@@ -467,6 +495,13 @@ describe('the overview', () => {
     }
     const found = ['manager=0', 'manager=1', 'manager=2', 'manager=x'].map(usersOf)
     expect(await Promise.all(found)).toEqual([['admin'], ['root'], 404, 404])
+    await direct(board, 'overview')
+    await vi.waitFor(async () =>
+      expect((await direct(board, 'overview')).body.managers).toEqual([
+        { name: 'id', store: 'memory', sessions: 1 },
+        { name: 'staff', store: 'memory', sessions: 1 },
+      ]),
+    )
   })
 
   it('goes through many sessions without holding a request up', async () => {
@@ -490,6 +525,34 @@ function slow(store: Store, milliseconds: number): Store {
     },
   })
 }
+
+it.each(['file', 'sqlite', 'redis'])('pages lead through all sessions, each once: %s', async (name) => {
+  const running = await sharedStores[name]!()
+  cleanUp.push(running.stop)
+  const site = await start(
+    'node',
+    {},
+    { store: openStore(running.url), deadlines: { write: '20s', request: '30s' } },
+  )
+  await Promise.all(Array.from({ length: 230 }, (_, i) => site.signIn(`user-${i % 115}`)))
+  const through = async (user = '') => {
+    const handles: string[] = []
+    let cursor: string | null = ''
+    while (cursor !== null) {
+      const page: SessionList = json(
+        await site.get('/api/sessions', `${new URLSearchParams({ ...(cursor && { cursor }) })}${user}`),
+      )
+      handles.push(...page.sessions.map(({ handle }) => handle))
+      cursor = page.cursor
+    }
+    return { all: handles.length, once: new Set(handles).size }
+  }
+  expect(await through()).toEqual({ all: 231, once: 231 })
+  expect(await through('&user=user-7')).toEqual({ all: 2, once: 2 })
+  expect(json(await site.post('/api/revoke', 'user=user-7'))).toEqual({ count: 2 })
+  expect(await through()).toEqual({ all: 229, once: 229 })
+  expect(json(await site.post('/api/revoke', 'all=everyone'))).toEqual({ count: 229 })
+})
 
 describe('a store that', () => {
   it('cannot list says so, and shows and ends one by its handle', async () => {

@@ -115,7 +115,7 @@ async function overview(
 ): Promise<Overview> {
   const { core, sessions, watch, census } = subject
   const { store, clock } = core.settings
-  if (store.scan) census.begin()
+  for (const one of subjects) if (one.core.settings.store.scan) one.census.begin()
   const problem = census.problem
   return {
     now: clock(),

@@ -41,6 +41,8 @@ export interface Census {
 const PAGE = 500
 /** A count stays good for this long, and for ten times as long as it took: reading everything again and again would be a load of its own. */
 const GOOD_FOR = 30_000
+/** Each record that cannot be read is an `invalid` event each time. */
+const GOOD_WITH_UNREADABLE = 10 * 60_000
 const LONGEST = 10 * 60_000
 const SHOWN = 10
 /** Names are texts of the application, so that there may be as many of them as there are sessions. */
@@ -75,8 +77,9 @@ export function createCensus(core: Core, counted: (count: Count) => void): Censu
 
   return {
     begin() {
-      const isGood = clock() - over < Math.max(GOOD_FOR, 10 * (latest?.milliseconds ?? 0))
-      if (tally !== undefined || isGood) return
+      const least = latest && latest.unreadable > 0 ? GOOD_WITH_UNREADABLE : GOOD_FOR
+      const goodFor = Math.max(least, 10 * (latest?.milliseconds ?? 0))
+      if (tally !== undefined || clock() - over < goodFor) return
       const current = (tally = createTally(clock()))
       run(current)
         .then(

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { HoldfastError } from '../errors.ts'
 import { createNodeHandler } from '../frameworks/send-response.ts'
 import { header } from '../request.ts'
 import * as answers from './answers.ts'
@@ -63,7 +64,9 @@ export function dashboard(options: DashboardOptions): Dashboard {
     try {
       return (await ask?.(request)) === true
     } catch (error) {
-      events.emit('error', { operation: `${what} of the dashboard`, error })
+      // `requireRecentLogin()` is one way to say no.
+      const isRefusal = error instanceof HoldfastError && error.expose
+      if (!isRefusal) events.emit('error', { operation: `${what} of the dashboard`, error })
       return false
     }
   }
@@ -101,6 +104,7 @@ export function dashboard(options: DashboardOptions): Dashboard {
 /** Express takes off `url` where a router is mounted. */
 function pathOf(request: DashboardRequest): string {
   const { url = '', originalUrl = url } = request as { url?: string; originalUrl?: string }
-  const path = /^https?:\/\//.test(originalUrl) ? new URL(originalUrl).pathname : originalUrl
-  return path.split('?', 1)[0]!
+  const path = originalUrl.split(/[?#]/, 1)[0]!
+  if (path.startsWith('/')) return path
+  return URL.canParse(path) ? new URL(path).pathname : ''
 }

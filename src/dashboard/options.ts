@@ -16,7 +16,7 @@ export interface DashboardOptions {
   sessions: AnySessions | readonly AnySessions[]
   /**
    * Whether this request may see the dashboard, and end sessions with it: asked before each answer, also of scripts and styles. Anything but `true`, and
-   * whatever it throws, is a 403 with nothing in it. `sessions.of(request)` has the session where the dashboard is mounted behind an adapter.
+   * whatever it throws, is a 403 with nothing in it; so `requireRecentLogin('15m')` of the session may be part of it. `sessions.of(request)` has the session where the dashboard is mounted behind an adapter.
    */
   authorize: (request: DashboardRequest) => boolean | Promise<boolean>
   /** Whether who is authorised may also read the data of sessions and the messages kept for visitors. Default: nobody. */

@@ -1,7 +1,8 @@
+import { createSessions } from 'holdfast'
 import { memcachedStore } from 'holdfast/stores/memcached'
 import { memoryStore } from 'holdfast/stores/memory'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { browser } from '../helpers/browser.ts'
+import { browser, SECRET } from '../helpers/browser.ts'
 import { type Demo, MARKUP, startDemo } from '../helpers/dashboard-demo.ts'
 import { readerOf } from '../helpers/reader.ts'
 import { startMemcached } from '../servers/memcached.ts'
@@ -330,6 +331,27 @@ describe('each view', () => {
     await on.look({ dark: true })
     expect(await ground()).not.toBe(light)
   })
+})
+
+it('of several managers one is chosen, by keyboard too', async () => {
+  const staff = createSessions({ secret: SECRET, name: 'staff', cookie: { secure: false } })
+  cleanUp.push(() => staff.close())
+  await browser(staff, undefined, 'staff').visit((session) => session.login('root'))
+  const demo = await demoWith({ also: [staff] })
+  const on = await visit(demo)
+  await on.open()
+  await on.see('memory (staff)')
+  await on.tabTo('Manager')
+  expect(await on.violations()).toEqual([])
+  await on.press('ArrowDown')
+  await on.see('Manager “staff”')
+  await on.open('#/sessions')
+  await on.see('admin')
+  await on.page.evaluate(`document.querySelector('select').selectedIndex = 1`)
+  await on.page.evaluate(`document.querySelector('select').dispatchEvent(new Event('change'))`)
+  await on.see('Manager “staff”')
+  await on.page.evaluate(`location.hash = '#/sessions'`)
+  await on.see('root')
 })
 
 it('a store that cannot list is said to be one, and its sessions are found by handle', async () => {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createSessions, type Store } from 'holdfast'
-import { type DashboardOptions, dashboard } from 'holdfast/dashboard'
+import { type AnySessions, type DashboardOptions, dashboard } from 'holdfast/dashboard'
 import { nodeSessions } from 'holdfast/node'
 import { memoryStore } from 'holdfast/stores/memory'
 import { formatRecord, newRecord } from '../../src/record.ts'
@@ -12,6 +12,7 @@ import { buildPage } from './dashboard-page.ts'
 
 interface Visitor {
   cart?: Record<string, number>
+  plan?: string
 }
 
 const MINUTE = 60_000
@@ -29,19 +30,22 @@ const NAMES = ['ann', 'bob', 'carol', 'dave', 'erin', 'frank', 'grace', 'heidi',
 export const MARKUP = '<img src=x onerror=alert(1)>'
 
 /** A site that has sessions, with a dashboard for `admin`, who signs in at /login?user=admin. */
-export async function startDemo(given: Partial<DashboardOptions> & { store?: Store } = {}) {
+export async function startDemo(
+  given: Partial<DashboardOptions> & { store?: Store; clock?: () => number; also?: AnySessions[] } = {},
+) {
   buildPage()
-  const { store = memoryStore({ maxSessions: 300_000 }), ...options } = given
+  const { store = memoryStore({ maxSessions: 300_000 }), clock = Date.now, also = [], ...options } = given
   const sessions = createSessions<Visitor>({
     secret: SECRET,
     store,
+    clock,
     cookie: { secure: false },
-    describe: () => ({ browser: 'Chromium', system: 'Linux' }),
+    describe: () => DEVICES[Math.floor(clock() / 1_000) % DEVICES.length]!,
     merge: { cart: 'sum' },
     logger: { warn() {}, error() {} },
   })
   const board = dashboard({
-    sessions,
+    sessions: [sessions, ...also],
     authorize: (request) => sessions.of(request).userId === 'admin',
     path: '/admin/sessions',
     ...options,
@@ -66,7 +70,7 @@ export async function startDemo(given: Partial<DashboardOptions> & { store?: Sto
     path: '/admin/sessions/',
     /** So many sessions, which began and were used at times of the last day; as they are kept, without a request for each. */
     async fill(count: number) {
-      const now = Date.now()
+      const now = clock()
       for (let i = 0; i < count; i++) {
         const [key, stored] = sessionNumber(i, now)
         await store.create(key, stored)

@@ -31,11 +31,11 @@ export function readerOf(page: Page) {
       ),
 
     async press(
-      key: 'Tab' | 'Enter' | 'Escape' | ' ' | 'ArrowRight' | 'ArrowLeft',
+      key: 'Tab' | 'Enter' | 'Escape' | ' ' | 'ArrowRight' | 'ArrowDown',
       modifiers = 0,
     ): Promise<void> {
       const text = { Enter: '\r', ' ': ' ' }[key as string]
-      const code = { Tab: 9, Enter: 13, Escape: 27, ' ': 32, ArrowLeft: 37, ArrowRight: 39 }[key]
+      const code = { Tab: 9, Enter: 13, Escape: 27, ' ': 32, ArrowRight: 39, ArrowDown: 40 }[key]
       const event = {
         key,
         code: key === ' ' ? 'Space' : key,

@@ -12,7 +12,8 @@ export interface Line {
 
 export interface Chart {
   readonly element: HTMLElement
-  show(times: readonly number[], values: readonly (readonly (number | null)[])[]): void
+  /** `each`: how much time one value is of, in words, where values are counts. */
+  show(times: readonly number[], values: readonly (readonly (number | null)[])[], each?: string): void
 }
 
 const HEIGHT = 150
@@ -42,6 +43,7 @@ export function chart(
     h('figcaption', {}, h('h2', {}, title, at), legend),
     plot,
   )
+  let note = ''
   let shown: uPlot.AlignedData = [[], ...lines.map(() => [])]
 
   const read = (index: number | null | undefined) => {
@@ -50,7 +52,7 @@ export function chart(
       const value = typeof index === 'number' ? values[index] : undefined
       say(reading, typeof index !== 'number' ? sum(values) : typeof value === 'number' ? format(value) : '–')
     }
-    say(at, typeof index === 'number' ? ` at ${timeOfDay(shown[0][index]! * 1000)}` : '')
+    say(at, typeof index === 'number' ? ` at ${timeOfDay(shown[0][index]! * 1000)}` : note)
   }
 
   const axis = (size: number): uPlot.Axis => ({
@@ -104,7 +106,8 @@ export function chart(
 
   return {
     element,
-    show(times, values) {
+    show(times, values, each) {
+      note = each === undefined ? '' : ` each ${each}`
       shown = [times as number[], ...values.map((each) => each as (number | null)[])]
       drawing.setData(shown)
       read(null)

@@ -126,8 +126,9 @@ export function overviewView(choose: (range: string) => void): View & { show(ove
       figures.latency.set(lastOf(milliseconds)(curves.p95), '95th percentile, lately')
 
       live.show(times, [curves.live])
-      logins.show(times, [of('login'), of('logout'), of('ended')])
-      troubles.show(times, [of('error'), of('conflict')])
+      const each = curves.step < 60_000 ? `${curves.step / 1_000} s` : `${curves.step / 60_000} min`
+      logins.show(times, [of('login'), of('logout'), of('ended')], each)
+      troubles.show(times, [of('error'), of('conflict')], each)
       latency.show(times, [curves.p50, curves.p95])
       if (details.open) put(numbers, curvesTable(overview))
 
