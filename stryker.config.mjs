@@ -21,6 +21,7 @@ export default {
     ].map((name) => `src/${name}.ts`),
     ...['binding', 'challenge', 'proof', 'tags'].map((name) => `src/dbsc/${name}.ts`),
     'src/frameworks/headers.ts',
+    'src/frameworks/read-only.ts',
     'src/security/csrf.ts',
     'src/security/csrf-token.ts',
     'src/stores/layered/entry.ts',

@@ -13,6 +13,7 @@ const ABOUT = [
   'dbsc-proof',
   'deadline',
   'frameworks/headers',
+  'frameworks/read-only',
   'layered-entry',
   'lifetime-rules',
   'memcached-ring',

@@ -31,6 +31,12 @@ async function loggedIn(user = 'ann'): Promise<Tab> {
 const cart = (browser: Tab, item: string, after = 0) =>
   browser.post('/api/cart', { body: JSON.stringify({ item, after }) })
 
+/** The action of a form without fields, as the scripts of Next.js call it. */
+function sentByScript(form: FormData): RequestInit {
+  const action = [...form.keys()].find((name) => name.startsWith('$ACTION_ID_'))!.slice('$ACTION_ID_'.length)
+  return { headers: { 'Next-Action': action, Accept: 'text/x-component' }, body: '[]' }
+}
+
 describe('an application of Next.js', () => {
   it('gives no cookie to who only looks, and none for a static page', async () => {
     const browser = tab(server.url)
@@ -90,7 +96,7 @@ describe('an application of Next.js', () => {
     const ways = Array.from({ length: 50 }, (_, i) =>
       i % 2 ? browser.post('/api/count') : browser.submit('add'),
     )
-    for (const { status } of await Promise.all(ways)) expect(status).toBe(200)
+    for (const { status, text } of await Promise.all(ways)) expect(status, text).toBe(200)
     expect(await browser.state()).toMatchObject({ visits: 50 })
   })
 
@@ -139,6 +145,19 @@ describe('an application of Next.js', () => {
     expect(await browser.state()).toMatchObject({ user: 'ann', visits: 100 })
   })
 
+  it('saves nothing of an action whose session has ended meanwhile, and tells the page why', async () => {
+    const browser = await loggedIn()
+    const { cookie } = browser
+    const add = await browser.form('add')
+    await browser.submit('logout')
+    const late = tab(server.url, cookie)
+    expect((await late.post('/write', { body: add })).status).toBe(500)
+    const { status, text } = await late.post('/write', sentByScript(add))
+    expect([status, late.setCookies]).toEqual([500, []])
+    expect(text).toContain('"digest":"HOLDFAST_SESSION_ENDED"')
+    expect(text).not.toContain('under way') // the message stays on the server
+  })
+
   it('lets actions that call one another change one session', async () => {
     const browser = await loggedIn()
     expect((await browser.submit('addTwice')).status).toBe(200)
@@ -159,11 +178,7 @@ describe('an application of Next.js', () => {
 
   it('takes the cookie that it has cleared for none when it fetches the page behind a redirect()', async () => {
     const browser = await loggedIn()
-    const [name] = [...(await browser.form('leave')).keys()]
-    const { headers } = await browser.post('/', {
-      headers: { 'Next-Action': name!.replace('$ACTION_ID_', ''), Accept: 'text/x-component' },
-      body: '[]',
-    })
+    const { headers } = await browser.post('/', sentByScript(await browser.form('leave')))
     expect([headers.get('x-action-redirect'), browser.cookie]).toEqual(['/;push', undefined])
     expect(server.output()).not.toContain('event: forged')
   })
@@ -186,7 +201,10 @@ describe('an application of Next.js', () => {
 
   it('answers 503 with Retry-After while the store is away, touches no cookie, and has everybody back', async () => {
     const redis = await startRedis()
-    const running = await app.start({ SESSION_STORE: `redis://127.0.0.1:${redis.port}` })
+    const running = await app.start({
+      SESSION_STORE: `redis://127.0.0.1:${redis.port}`,
+      LOAD_DEADLINE: '500ms',
+    })
     try {
       const browser = tab(running.url)
       await browser.submit('login', { user: 'ann' })
@@ -272,13 +290,9 @@ describe('a rotation that is due', () => {
     const [add, move] = await Promise.all(['add', 'addAndMove'].map((id) => browser.form(id)))
     await pause()
     browser.setCookies.length = 0
-    const [name] = [...move!.keys()]
-    const sentByScript = await browser.post('/', {
-      headers: { 'Next-Action': name!.replace('$ACTION_ID_', ''), Accept: 'text/x-component' },
-      body: '[]',
-    })
-    expect(sentByScript.headers.get('x-action-redirect')).toMatch(/^\/account/)
-    expect(sentByScript.text).toContain('ann')
+    const scripted = await browser.post('/', sentByScript(move!))
+    expect(scripted.headers.get('x-action-redirect')).toMatch(/^\/account/)
+    expect(scripted.text).toContain('ann')
     expect((await browser.post('/', { body: move! })).status).toBe(303)
     expect(browser.setCookies).toEqual([])
     expect((await browser.post('/', { body: add! })).status).toBe(200)

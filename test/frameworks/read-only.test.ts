@@ -1,4 +1,5 @@
-import { ReadOnlySessionError } from 'holdfast'
+import { inspect } from 'node:util'
+import { ReadOnlySessionError, type Session } from 'holdfast'
 import { type NextHeaders, nextSessions } from 'holdfast/next'
 import { expect, it } from 'vitest'
 import { readOnly } from '../../src/frameworks/read-only.ts'
@@ -42,13 +43,13 @@ it('refuses every change, names what was tried, and leaves the session as it was
   const { session, seen } = await view({
     list: [{ n: 1 }],
     map: new Map([['k', { n: 1 }]]),
-    set: new Set([1]),
+    set: new Set<unknown>([1, { n: 1 }]),
     date: new Date(5),
   })
   const data = seen.data as unknown as {
     list: { n: number }[]
     map: Map<string, { n: number }>
-    set: Set<number>
+    set: Set<number | { n: number }>
     date: Date
     other?: number
   }
@@ -59,8 +60,14 @@ it('refuses every change, names what was tried, and leaves the session as it was
     'session.data.list': () => delete (data as { list?: unknown }).list,
     'session.data.map.set()': () => data.map.set('l', { n: 2 }),
     'session.data.map.get(…).n': () => (data.map.get('k')!.n = 2),
+    'session.data.map.delete()': () => data.map.delete('k'),
+    'session.data.map.clear()': () => data.map.clear(),
     'session.data.set.add()': () => data.set.add(2),
+    'session.data.set.delete()': () => data.set.delete(1),
+    'session.data.set.clear()': () => data.set.clear(),
+    'session.data.set.….n': () => (([...data.set][1] as { n: number }).n = 2),
     'session.data.date.setTime()': () => data.date.setTime(9),
+    'session.logout()': () => (seen as unknown as Session).logout(),
     'session.userId': () => Object.assign(seen, { userId: 'eve' }),
     'session.extra': () => Object.defineProperty(seen, 'extra', { value: 1 }),
   }
@@ -70,9 +77,28 @@ it('refuses every change, names what was tried, and leaves the session as it was
   expect(session.data).toEqual({
     list: [{ n: 1 }],
     map: new Map([['k', { n: 1 }]]),
-    set: new Set([1]),
+    set: new Set([1, { n: 1 }]),
     date: new Date(5),
   })
+})
+
+it('copies bytes, and leaves alone what a codec of the application makes', async () => {
+  class Money {
+    cents = 5
+  }
+  const bare = Object.assign(Object.create(null), { n: 1 })
+  const { session, seen } = await view({ bytes: Uint8Array.of(1), price: new Money(), bare })
+  const data = seen.data as { bytes: Uint8Array; price: Money; bare: { n: number } }
+  data.bytes[0] = 9
+  expect(session.data.bytes).toEqual(Uint8Array.of(1))
+  expect(data.price).toBe(session.data.price)
+  expect(() => (data.bare.n = 2)).toThrow('session.data.bare.n')
+})
+
+it('is printed as the session is', async () => {
+  const { session, seen } = await view({ n: 1 })
+  expect(inspect(seen)).toBe(inspect(session))
+  expect(JSON.stringify(seen)).toBe(JSON.stringify(session))
 })
 
 it('refuses every method but those that only look', async () => {

@@ -104,6 +104,8 @@ const sessions = createSessions<Visitor>({
   secret: SECRET,
   store: openStore(process.env.SESSION_STORE!),
   merge: { visits: 'sum', cart: 'sum' },
+  // On a busy machine 50 requests to one session may take longer than an application would let them.
+  deadlines: { load: '2s', write: '2s', request: '30s' },
 })
 
 @Module({

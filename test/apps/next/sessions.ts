@@ -15,6 +15,8 @@ export const sessions = createSessions<Visitor>({
   store: openStore(process.env.SESSION_STORE ?? 'file:.data/sessions'),
   merge: { visits: 'sum', cart: 'sum' },
   csrf: true,
+  // On a busy machine 50 requests to one session may take longer than an application would let them.
+  deadlines: { load: process.env.LOAD_DEADLINE ?? '10s', write: '10s', request: '30s' },
   lifetime: { rotateEvery: process.env.ROTATE_EVERY ?? '15m', grace: process.env.GRACE ?? '5m' },
 })
 for (const event of ['forged', 'reuse', 'uncommitted'] as const) {
