@@ -2,14 +2,19 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { createSessions, OptionsError } from 'holdfast'
+import express5 from 'express'
+// @ts-expect-error: types come under the name of version 5
+import express4 from 'express4'
+import { createSessions, OptionsError, SessionLimitError, type Sessions } from 'holdfast'
 import { expressSessions } from 'holdfast/express'
 import { passportSessions } from 'holdfast/passport'
 import { Passport } from 'passport'
+import { Strategy } from 'passport-local'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type App, startApp } from '../helpers/app.ts'
 import { SECRET } from '../helpers/browser.ts'
 import { type Client, client } from '../helpers/client.ts'
+import { signIn } from '../helpers/sign-in.ts'
 import { itKeepsItsPromises } from './promises.ts'
 
 let provider: Server
@@ -206,14 +211,47 @@ describe('passportSessions', () => {
   })
 })
 
+describe.each([
+  ['Express 4', express4 as typeof express5],
+  ['Express 5', express5],
+])('on %s', (_name, express) => {
+  it('a login and a logout are those of the session', async () => {
+    const sessions = createSessions({ secret: SECRET })
+    const passport = new Passport()
+    passport.use(new Strategy((id, _password, done) => done(null, { id })))
+    passport.serializeUser<string>((user, done) => done(null, (user as { id: string }).id))
+    passport.deserializeUser<string>((id, done) => done(null, { id }))
+    const site = express()
+    site.use(
+      express.urlencoded({ extended: false }),
+      expressSessions(sessions),
+      passportSessions(sessions, passport),
+    )
+    site.post('/login', passport.authenticate('local', { successRedirect: '/' }))
+    site.post('/logout', (req, res, next) => req.logout((error) => (error ? next(error) : res.redirect('/'))))
+    site.get('/', (req, res) => void res.json({ user: req.user, userId: sessions.of(req).userId }))
+    const server = site.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const tab = client(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    await signInAs(tab, 'ann')
+    expect(await state(tab)).toEqual({ user: { id: 'ann' }, userId: 'ann' })
+    expect(await sessions.list('ann')).toHaveLength(1)
+    await tab.post('/logout')
+    expect(await state(tab)).toEqual({})
+    expect(await sessions.list('ann')).toEqual([])
+    server.close()
+  })
+})
+
 describe('a request through passportSessions', () => {
   /** What a visitor's request meets whose `req.session` is of one manager, and Passport's of another or the same. */
   async function request(
-    use: (req: Incoming, passport: InstanceType<typeof Passport>) => unknown,
+    use: (req: Incoming, passport: InstanceType<typeof Passport>, sessions: Sessions<object>) => unknown,
     mounted: 'own' | 'other' | 'both' = 'own',
     isInitialized = false,
   ) {
-    const sessions = createSessions<Record<string, unknown>>({ secret: SECRET })
+    const maxSessionsPerUser = { limit: 1, onLimit: 'reject' } as const
+    const sessions = createSessions<Record<string, unknown>>({ secret: SECRET, maxSessionsPerUser })
     const passport = new Passport()
     passport.deserializeUser((id, done) => done(null, { id } as never))
     const other = createSessions({ secret: SECRET, name: 'other' })
@@ -233,7 +271,7 @@ describe('a request through passportSessions', () => {
             one(incoming, response, (error) => (error ? fail(error) : done())),
           )
         }
-        seen = await use(incoming as unknown as Incoming, passport)
+        seen = await use(incoming as unknown as Incoming, passport, sessions)
       } catch (error) {
         seen = error
       }
@@ -265,6 +303,15 @@ describe('a request through passportSessions', () => {
     expect(error).toBeInstanceOf(TypeError)
     expect((error as TypeError).message).toContain(cure)
     expect(rest).toEqual({ user: undefined, userId: undefined })
+  })
+
+  it('fails a login that the sessions refuse, with their error, and nobody is logged in', async () => {
+    const { seen } = await request(async (req, passport, sessions) => {
+      await signIn(sessions, 'id of ann')
+      passport.serializeUser((_user, done) => done(null, 'id of ann'))
+      return { error: await logIn(req, {}), user: req.user, userId: req.session.userId }
+    })
+    expect(seen).toEqual({ error: expect.any(SessionLimitError), user: undefined, userId: undefined })
   })
 
   it('fails a login that serializeUser refuses, with its error', async () => {

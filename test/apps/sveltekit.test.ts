@@ -34,7 +34,7 @@ function act(
 describe('a SvelteKit application, as docs/sveltekit.md has it', () => {
   it('is right about its types', async () => {
     expect(await runIn(folder, 'tsc', ['-p', '.'])).toBe('')
-  })
+  }, 60_000)
 
   itKeepsItsPromises(() => app, {
     signIn: (tab, name) => act(tab, '/?/login', { name }),

@@ -8,6 +8,8 @@ import { SECRET } from './browser.ts'
 /** An application in a process of its own, on a port of its own, with its sessions in a SQLite file that outlives it. */
 export interface App extends RestartableServer {
   readonly url: string
+  /** The SQLite file. */
+  readonly database: string
   /** As another process that writes to the same file: until the result is called, nothing can be saved. */
   lock(): () => void
 }
@@ -18,6 +20,7 @@ export async function startApp(
   env: Readonly<Record<string, string>> = {},
 ): Promise<App> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-app-'))
+  const file = `${folder}/sessions.db`
   const port = await freePort()
   const url = `http://localhost:${port}`
   const isReady = async () => (await fetch(`${url}/`)).ok
@@ -27,16 +30,17 @@ export async function startApp(
     ORIGIN: url,
     NODE_ENV: 'production' as const,
     SESSION_SECRET: SECRET,
-    SESSION_DB: `${folder}/sessions.db`,
-    SESSION_STORE: `sqlite:${folder}/sessions.db`,
+    SESSION_DB: file,
+    SESSION_STORE: `sqlite:${file}`,
     ...env,
   }
   const server = await restartable(() => startServer(process.execPath, args, isReady, { env: given }))
   return {
     ...server,
     url,
+    database: file,
     lock() {
-      const database = new Database(`${folder}/sessions.db`)
+      const database = new Database(file)
       database.exec('BEGIN IMMEDIATE')
       return () => void database.close()
     },

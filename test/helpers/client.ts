@@ -1,5 +1,6 @@
 /** A browser as far as cookies go: one jar, one cookie at a time, applied in the order in which answers arrive. */
 export interface Client {
+  readonly url: string
   cookie: string | undefined
   /** Every Set-Cookie line that came. */
   readonly setCookies: string[]
@@ -17,6 +18,7 @@ export interface Reply {
 
 export function client(url: string, cookie?: string): Client {
   const self: Client = {
+    url,
     cookie,
     setCookies: [],
     async get(path, init = {}) {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,7 +15,7 @@ export async function documentedFiles(page: string): Promise<Map<string, string>
 }
 
 /**
- * Writes an application of the files that a page of the documentation shows, and of those in a folder that the page leaves out. Its types come from the sources.
+ * Writes an application of the files that a page of the documentation shows, and of those in `test/apps` that the page leaves out. Its types come from the sources.
  * @returns where it is
  */
 export async function writeApp(name: string, page: string): Promise<string> {
@@ -23,13 +24,15 @@ export async function writeApp(name: string, page: string): Promise<string> {
   for (const file of await readdir(folder)) {
     if (file !== 'node_modules') await rm(join(folder, file), { recursive: true })
   }
-  await cp(join(root, 'test/apps', name), folder, { recursive: true })
+  const rest = join(root, 'test/apps', name)
+  if (existsSync(rest)) await cp(rest, folder, { recursive: true })
   for (const [path, code] of await documentedFiles(page)) {
     const file = join(folder, path)
     await mkdir(dirname(file), { recursive: true })
     await writeFile(file, code, { flag: 'wx' })
   }
   const config = join(folder, 'tsconfig.json')
+  if (!existsSync(config)) return folder
   const given = JSON.parse(await readFile(config, 'utf8'))
   Object.assign(given.compilerOptions.paths, await sourcesByName())
   await writeFile(config, JSON.stringify(given))
