@@ -16,23 +16,31 @@ interface Example {
   readonly code: string
 }
 
-/** The ts and tsx blocks of all documents but the API reference, which is made from the others, and of doc comments in the sources. */
-function examples(): Example[] {
+/** Documents, and doc comments of the sources, as text with its place. The API reference is made from the others. */
+function documents(): (readonly [path: string, text: string])[] {
   const below = (path: string) =>
     readdirSync(root + path, { recursive: true, encoding: 'utf8' }).map((file) => `${path}/${file}`)
-  const listed = [...readdirSync(root), ...below('docs'), ...below('src')]
-  const documents = listed.filter((path) => /\.(md|ts)$/.test(path) && !path.startsWith('docs/api/'))
-  return documents.flatMap((path) => {
-    const text = readFileSync(root + path, 'utf8')
-    const plain = path.endsWith('.ts') ? text.replace(/^ *\* ?/gm, '') : text
-    return [...plain.matchAll(/^```tsx?( run)?\n(.*?)^```/gms)].map(({ 1: run, 2: code, index }) => ({
-      place: `${path}:${plain.slice(0, index).split('\n').length}`,
+  return [...readdirSync(root), ...below('docs'), ...below('src')]
+    .filter((path) => /\.(md|ts)$/.test(path) && !path.startsWith('docs/api/'))
+    .map((path) => {
+      const text = readFileSync(root + path, 'utf8')
+      return [path, path.endsWith('.ts') ? text.replace(/^ *\* ?/gm, '') : text] as const
+    })
+}
+
+/** Their ts and tsx blocks. */
+function examples(): Example[] {
+  return documents().flatMap(([path, text]) =>
+    [...text.matchAll(/^```tsx?( run)?\n(.*?)^```/gms)].map(({ 1: run, 2: code, index }) => ({
+      place: placeOf(path, text, index),
       runs: run !== undefined,
       code: code!,
-      file: /^\/\/ (\S+\.tsx?)\n/.exec(code!)?.[1],
-    }))
-  })
+    })),
+  )
 }
+
+const placeOf = (path: string, text: string, index: number) =>
+  `${path}:${text.slice(0, index).split('\n').length}`
 
 function compile(name: string, group: readonly Example[]): string {
   const target = `${folder}/${name}`
@@ -68,6 +76,14 @@ describe('every example in the documentation', () => {
   it('is there', () => {
     expect(all.filter(({ place }) => place.startsWith('README')).length).toBeGreaterThan(10)
     expect(all.filter(({ place }) => place.startsWith('src/')).length).toBeGreaterThan(5)
+  })
+
+  it('is one that is compiled', () => {
+    const other = /^```(js|mjs|javascript|typescript)\b|^@example\n(?!```ts\n)/gm
+    const left = documents().flatMap(([path, text]) =>
+      [...text.matchAll(other)].map(({ index }) => placeOf(path, text, index)),
+    )
+    expect(left).toEqual([])
   })
 
   it('compiles', () => {

@@ -20,8 +20,15 @@ export interface UnstorageStorage {
  * All that is in the storage is looked at, so give sessions one of their own: `prefixStorage(storage, 'sessions')`.
  *
  * @example
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { unstorageStore } from 'holdfast/stores/bridges'
+ * import { createStorage } from 'unstorage'
+ * import fsDriver from 'unstorage/drivers/fs'
+ *
  * const storage = createStorage({ driver: fsDriver({ base: './sessions' }) })
- * const sessions = createSessions({ secret, store: unstorageStore(storage) })
+ * const sessions = createSessions({ secret: process.env.SESSION_SECRET, store: unstorageStore(storage) })
+ * ```
  *
  * @throws TypeError if it is not a storage. All operations throw a `StoreError` when unstorage fails, or when a value under a session's
  * key is not a session.
@@ -63,7 +70,14 @@ export interface KeyvInstance {
  * like one that holds nothing, which would log everybody out. Keyv 6 no longer has it, and is refused.
  *
  * @example
- * const sessions = createSessions({ secret, store: keyvStore(new Keyv(adapter, { throwOnErrors: true })) })
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { keyvStore } from 'holdfast/stores/bridges'
+ * import Keyv from 'keyv'
+ *
+ * const keyv = new Keyv({ store: new Map(), throwOnErrors: true })
+ * const sessions = createSessions({ secret: process.env.SESSION_SECRET, store: keyvStore(keyv) })
+ * ```
  *
  * @throws TypeError if it is not a Keyv, or one that hides errors. All operations throw a `StoreError` when Keyv fails, or when a value under
  * a session's key is not a session.
@@ -112,7 +126,14 @@ export interface ExpressSessionStore {
  * themselves, by `cookie.expires`, so there is no `sweep`; there is a `scan` if the store has `all`, which reads everything at once.
  *
  * @example
- * const sessions = createSessions({ secret, store: expressStore(MongoStore.create({ mongoUrl })) })
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { type ExpressSessionStore, expressStore } from 'holdfast/stores/bridges'
+ *
+ * // MongoStore.create({ mongoUrl }), say
+ * export const sessionsIn = (store: ExpressSessionStore) =>
+ *   createSessions({ secret: process.env.SESSION_SECRET, store: expressStore(store) })
+ * ```
  *
  * @throws TypeError if it is not such a store. All operations throw a `StoreError` when the store fails, or when a value under a session's
  * key is not a session of ours.

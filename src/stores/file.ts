@@ -38,7 +38,12 @@ import { lasting, passing, type Remedy, StoreError } from './store-error.ts'
  * network drive that several machines write to. It starts no timer: expired sessions go when `sweep` is called.
  *
  * @example
- * const sessions = createSessions({ secret, store: fileStore('./sessions') })
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { fileStore } from 'holdfast/stores/file'
+ *
+ * const sessions = createSessions({ secret: process.env.SESSION_SECRET, store: fileStore('./sessions') })
+ * ```
  *
  * @throws StoreError if the folder cannot be made. All operations throw it if the disk is full, the folder has gone, …
  */

@@ -52,8 +52,15 @@ export interface LayeredStoreOptions {
  * touch and a `fresh` load go past the cache. The cache's entries have keys that begin with `cached:`.
  *
  * @example
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { layeredStore } from 'holdfast/stores/layered'
+ * import { memoryStore } from 'holdfast/stores/memory'
+ * import { sqliteStore } from 'holdfast/stores/sql'
+ *
  * const store = layeredStore({ cache: memoryStore({ maxSessions: 50_000 }), database: sqliteStore('./sessions.db') })
- * const sessions = createSessions({ secret, store })
+ * const sessions = createSessions({ secret: process.env.SESSION_SECRET, store })
+ * ```
  *
  * @throws TypeError if the cache cannot compare and set, or a duration is not a positive number. Operations throw what the database throws.
  */

@@ -28,7 +28,12 @@ export interface MemoryStoreOptions {
  * a user. It starts no timer: expired sessions go when `sweep` is called.
  *
  * @example
- * const sessions = createSessions({ secret, store: memoryStore({ maxSessions: 50_000 }) })
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { memoryStore } from 'holdfast/stores/memory'
+ *
+ * const sessions = createSessions({ secret: process.env.SESSION_SECRET, store: memoryStore({ maxSessions: 50_000 }) })
+ * ```
  *
  * @throws RangeError if `maxSessions` is not a number from 1 up.
  */

@@ -72,9 +72,16 @@ export interface DrainProgress {
  * `sweep` is there if `to` needs it, and sweeps both.
  *
  * @example
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { fileStore } from 'holdfast/stores/file'
+ * import { migratingStore } from 'holdfast/stores/migrating'
+ * import { sqliteStore } from 'holdfast/stores/sql'
+ *
  * const store = migratingStore({ from: sqliteStore('./sessions.db'), to: fileStore('./sessions') })
- * const sessions = createSessions({ secret, store })
+ * const sessions = createSessions({ secret: process.env.SESSION_SECRET, store })
  * await store.drain({ count: true, onProgress: ({ seen, total }) => console.log(`${seen} of ${total}`) })
+ * ```
  *
  * @throws TypeError if one of the two is not a store, or both are the same. Operations throw what the two stores throw.
  */

@@ -42,11 +42,22 @@ export interface MemcachedOptions {
  * alive while nothing is under way; `close()` ends it at once.
  *
  * @example
- * const sessions = createSessions({ secret, store: memcachedStore('localhost:11211') })
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { memcachedStore } from 'holdfast/stores/memcached'
+ *
+ * const sessions = createSessions({ secret: process.env.SESSION_SECRET, store: memcachedStore('localhost:11211') })
+ * ```
  *
  * @example
- * memcachedStore(['10.0.0.1:11211', '10.0.0.2:11211 2'], { username: 'web', password: process.env.MEMCACHED_PASSWORD })
- * memcachedStore('memcacheds://cache-1.internal,cache-2.internal', { tls: { ca } })
+ * ```ts
+ * import { readFileSync } from 'node:fs'
+ * import { memcachedStore } from 'holdfast/stores/memcached'
+ *
+ * const password = process.env.MEMCACHED_PASSWORD ?? ''
+ * const two = memcachedStore(['10.0.0.1:11211', '10.0.0.2:11211 2'], { username: 'web', password })
+ * const byTls = memcachedStore('memcacheds://cache-1.internal,cache-2.internal', { tls: { ca: readFileSync('ca.pem') } })
+ * ```
  *
  * @throws TypeError or RangeError for servers or options that are none. Its operations throw `StoreError`; the cause is a `MemcachedError`
  * that tells whether a write may have been applied.

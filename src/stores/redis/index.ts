@@ -57,7 +57,12 @@ export interface RedisWait {
  * a write that the primary confirmed is lost if it dies before them, unless it was `durable` and `wait` is set.
  *
  * @example
- * const sessions = createSessions({ secret, store: redisStore('redis://localhost:6379') })
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { redisStore } from 'holdfast/stores/redis'
+ *
+ * const sessions = createSessions({ secret: process.env.SESSION_SECRET, store: redisStore('redis://localhost:6379') })
+ * ```
  *
  * @throws TypeError for a source that is none. RangeError for an option that cannot be. Operations throw StoreError, which says what can be done.
  */

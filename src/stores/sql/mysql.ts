@@ -60,7 +60,12 @@ export interface MariadbHandle {
  * to 1,020 bytes.
  *
  * @example
- * const sessions = createSessions({ secret, store: mysqlStore('mysql://app@localhost/shop') })
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { mysqlStore } from 'holdfast/stores/sql'
+ *
+ * const sessions = createSessions({ secret: process.env.SESSION_SECRET, store: mysqlStore('mysql://app@localhost/shop') })
+ * ```
  *
  * @throws RangeError for a table name that is none. TypeError for a source that is none. Whether the server can be
  * reached shows with the first operation, or with `createTables()`.

@@ -75,7 +75,12 @@ export interface PgliteHandle {
  * are well-formed text without the character U+0000.
  *
  * @example
- * const sessions = createSessions({ secret, store: postgresStore('postgres://app@localhost/shop') })
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { postgresStore } from 'holdfast/stores/sql'
+ *
+ * const sessions = createSessions({ secret: process.env.SESSION_SECRET, store: postgresStore('postgres://app@localhost/shop') })
+ * ```
  *
  * @throws RangeError for a table or schema name that is none. TypeError for a source that is none. Whether the server
  * can be reached shows with the first operation, or with `createTables()`.

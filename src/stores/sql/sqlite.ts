@@ -39,7 +39,12 @@ export interface SqliteStatement {
  * and nothing else runs in this process meanwhile. Users and external ids are well-formed text without the character U+0000.
  *
  * @example
- * const sessions = createSessions({ secret, store: sqliteStore('./data/sessions.db') })
+ * ```ts
+ * import { createSessions } from 'holdfast'
+ * import { sqliteStore } from 'holdfast/stores/sql'
+ *
+ * const sessions = createSessions({ secret: process.env.SESSION_SECRET, store: sqliteStore('./data/sessions.db') })
+ * ```
  *
  * @throws RangeError for a table name that is none. TypeError for a source that is none. StoreError if the file cannot
  * be opened or no driver is there.

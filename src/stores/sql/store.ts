@@ -24,7 +24,11 @@ import { BATCH, bound, type Statement, type Statements, statementsFor } from './
  * @param schema for PostgreSQL: where the table is, if not on the search path
  *
  * @example
- * const store = sqlStore({ dialect: 'sqlite', run: async (sql, params) => ({ rows: [], affected: 0 }) }, 'sessions')
+ * ```ts
+ * import { type SqlExecutor, sqlStore } from 'holdfast/stores/sql'
+ *
+ * export const storeOn = (executor: SqlExecutor) => sqlStore(executor, 'sessions')
+ * ```
  *
  * @throws RangeError for a table or schema that is no plain name, and for a schema where the database has none.
  */

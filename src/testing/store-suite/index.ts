@@ -19,10 +19,13 @@ const TIMEOUT = 60_000
  * Defines the tests that every store must pass: one for each line of the `Store` contract.
  *
  * @example
+ * ```ts
+ * import { memoryStore } from 'holdfast/stores/memory'
  * import { storeSuite } from 'holdfast/testing'
  * import { describe, it } from 'vitest'
  *
- * storeSuite({ describe, it }, { name: 'mine', open: async () => ({ store: myStore() }) })
+ * storeSuite({ describe, it }, { name: 'mine', open: async () => ({ store: memoryStore() }) }) // your own
+ * ```
  */
 export function storeSuite(runner: Runner, underTest: StoreUnderTest): void {
   const lacks = new Set(underTest.lacks)
