@@ -2,7 +2,16 @@
 // docs/runtimes.md, on every runtime that installs here: `node scripts/runtimes.mjs`, or `node scripts/runtimes.mjs deno codec` for one
 // runtime and the files whose names hold a word. Nodes other than this one are those that scripts/other-nodes.mjs has installed.
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
@@ -15,6 +24,9 @@ const folder = join(root, '.cache/runtimes')
 const bundles = join(folder, 'bundles')
 const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const [wanted, only = ''] = process.argv.slice(2)
+
+const COMPATIBILITY = { compatibilityDate: '2026-04-26', compatibilityFlags: ['nodejs_compat'] }
+const docs = readFileSync(join(root, 'docs/runtimes.md'), 'utf8')
 
 /** The versions that are run: newer ones are taken on purpose, with the table in the README. */
 const VERSIONS = { bun: '1.4.5', deno: '2.9.6', miniflare: '4.20260426.0' }
@@ -112,6 +124,7 @@ try {
     }
   }
   await Promise.all([work(), work()])
+  if (only === '') for (const runtime of runtimes) await sample(runtime)
 } finally {
   await redis.stop()
 }
@@ -179,20 +192,12 @@ async function asProgram({ kind, program, args }, at) {
 
 /** One request for each file: a request has room for some thousand timers, and all tests together make more. */
 async function inWorkerd(at) {
-  const { Miniflare } = await import(
-    pathToFileURL(join(folder, 'node_modules/miniflare/dist/src/index.js')).href
-  )
-  const modulesRoot = join(bundles, 'worker')
-  const others = readdirSync(modulesRoot).filter((file) => file !== 'worker.mjs')
+  const Miniflare = await miniflareClass()
   const miniflare = new Miniflare({
+    ...workerIn('worker'),
     name: 'main',
-    modulesRoot,
-    modules: ['worker.mjs', ...others].map((file) => ({ type: 'ESModule', path: join(modulesRoot, file) })),
-    compatibilityDate: '2026-04-26',
-    compatibilityFlags: ['nodejs_compat'],
     bindings: environment(at),
     serviceBindings: { SELF: 'main' },
-    cf: false,
     handleRuntimeStdio() {},
   })
   const ask = async (path) => {
@@ -212,6 +217,74 @@ async function inWorkerd(at) {
   } finally {
     await miniflare.dispose()
   }
+}
+
+/** The sample of docs/runtimes.md, visited twice. */
+async function sample({ kind, program }) {
+  const permitted = kind === 'deno' ? ['run', '--allow-env', '--allow-net', '--allow-read'] : []
+  const fence = kind === 'workerd' ? 'worker' : kind
+  const [, code] = new RegExp(`^\`\`\`js ${fence}\\n(.*?)^\`\`\``, 'ms').exec(docs) ?? []
+  if (kind === 'node') return // the README's are run by test/readme.test.ts
+  // As in a project that has the package installed: Deno does not know a package by its name from inside.
+  const project = join(bundles, 'samples')
+  mkdirSync(join(project, 'node_modules'), { recursive: true })
+  writeFileSync(join(project, 'package.json'), '{ "type": "module", "dependencies": { "holdfast": "*" } }')
+  if (!existsSync(join(project, 'node_modules/holdfast')))
+    symlinkSync(root, join(project, 'node_modules/holdfast'))
+  const file = join(project, `sample-${fence}.js`)
+  const port = await freePort()
+  writeFileSync(file, code.replace('3000', String(port)))
+  const secret = 'q5vXx0Tn2yq8W1ZbJ4uR7sKd3fHgLmPc'
+  let ask
+  let end
+  if (kind === 'workerd') {
+    const Miniflare = await miniflareClass()
+    await bundle('sample', '.cache/runtimes/bundles/samples/sample-worker.js', true)
+    const miniflare = new Miniflare({
+      ...workerIn('sample'),
+      bindings: { REDIS_URL: redis.url, SESSION_SECRET: secret },
+    })
+    ask = (headers) => miniflare.dispatchFetch('http://sample.test', { headers })
+    end = () => miniflare.dispose()
+  } else {
+    const env = { ...process.env, SESSION_SECRET: secret }
+    const child = spawn(program, [...permitted, file], {
+      cwd: project,
+      env,
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+    ask = (headers) => fetch(`http://127.0.0.1:${port}`, { headers })
+    end = () => void child.kill('SIGKILL')
+    for (let tries = 0; !(await fetch(`http://127.0.0.1:${port}/favicon.ico`).catch(() => false)); tries++) {
+      if (tries > 300) throw new Error(`the sample for ${kind} did not come up`)
+      await sleep(50)
+    }
+  }
+  try {
+    const first = await ask({})
+    const [cookie] = first.headers.getSetCookie()[0].split(';')
+    const second = await ask({ cookie })
+    const said = [await first.text(), await second.text()].join(', ')
+    if (said !== 'Total visits: 1, Total visits: 2') throw new Error(`the sample for ${kind} said: ${said}`)
+    console.log(`${kind}: the sample of docs/runtimes.md counts`)
+  } finally {
+    await end()
+  }
+}
+
+function workerIn(name) {
+  const modulesRoot = join(bundles, name)
+  const others = readdirSync(modulesRoot).filter((file) => file !== `${name}.mjs`)
+  const modules = [`${name}.mjs`, ...others].map((file) => ({
+    type: 'ESModule',
+    path: join(modulesRoot, file),
+  }))
+  return { modulesRoot, modules, ...COMPATIBILITY, cf: false }
+}
+
+async function miniflareClass() {
+  const file = join(folder, 'node_modules/miniflare/dist/src/index.js')
+  return (await import(pathToFileURL(file).href)).Miniflare
 }
 
 function run(program, args, options) {
