@@ -1,3 +1,5 @@
+import { timersEndWithRequest } from './runtime.ts'
+
 /*
  * Deadlines from one coarse timer for all of them: a timer for each operation would cost more than all else that is done about it.
  *
@@ -19,9 +21,16 @@ export abstract class Deadline implements Link {
   previous: Link
   next: Link
   private ticks: number
+  private own: NodeJS.Timeout | undefined
 
   constructor(milliseconds: number) {
     this.ticks = Math.ceil(milliseconds / TICK_MS) + 1
+    if (timersEndWithRequest) {
+      // One that several requests share would end with the first of them, and the others would wait for ever.
+      this.previous = this.next = ownTimer
+      this.own = setTimeout(() => this.expire(), milliseconds)
+      return
+    }
     this.previous = ends.previous
     this.next = ends
     this.previous.next = this
@@ -33,6 +42,7 @@ export abstract class Deadline implements Link {
 
   /** Nobody waits any more. */
   protected met(): void {
+    if (this.own !== undefined) clearTimeout(this.own)
     this.previous.next = this.next
     this.next.previous = this.previous
     this.previous = this.next = this
@@ -54,6 +64,10 @@ export abstract class Deadline implements Link {
 /** Before the first and behind the last that waits. */
 const ends: Link = {} as Link
 ends.previous = ends.next = ends
+
+/** In the place of its neighbours, for one that is in no list. */
+const ownTimer: Link = {} as Link
+ownTimer.previous = ownTimer.next = ownTimer
 
 let timer: NodeJS.Timeout | undefined
 

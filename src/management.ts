@@ -6,6 +6,7 @@ import { duration } from './duration.ts'
 import { expiry } from './lifetime.ts'
 import type { SessionRecord } from './record.ts'
 import type { Settings } from './settings.ts'
+import { timersEndWithRequest } from './runtime.ts'
 import { UnsupportedError } from './store.ts'
 import type { UserExport } from './user-sessions.ts'
 import { exportUser, sessionsOf } from './user-sessions.ts'
@@ -235,7 +236,14 @@ export function createManagement(core: Core): Management {
         wait,
       ).unref()
     }
-    if (vault.sweep && sweepEvery !== false) schedule(sweepEvery)
+    if (vault.sweep && sweepEvery !== false) {
+      try {
+        schedule(sweepEvery)
+      } catch (error) {
+        // There are no timers yet while a worker's modules load: it calls `sessions.sweep()` from a cron trigger.
+        if (!timersEndWithRequest) throw error
+      }
+    }
     return () => {
       stopping.abort()
       clearTimeout(timer)

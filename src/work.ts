@@ -1,5 +1,6 @@
 import type { Events } from './events.ts'
 import { managerClosed } from './refusals.ts'
+import { timersEndWithRequest } from './runtime.ts'
 
 /** All that a manager has under way: `close()` waits for it, and refuses what begins later. */
 export interface Work {
@@ -41,9 +42,9 @@ export function createWork(name: string, events: Events): Work {
     inBackground(operation, work) {
       // What is under way may still leave such work behind, until it is done.
       if (isOver) return
-      void count(
-        new Promise(setImmediate).then(work).catch((error) => events.emit('error', { operation, error })),
-      )
+      // A turn that comes after the request, where a request takes its timers with it, would never come.
+      const begun = timersEndWithRequest ? work() : new Promise(setImmediate).then(work)
+      void count(begun.catch((error) => events.emit('error', { operation, error })))
     },
     async close() {
       isClosing = true

@@ -35,6 +35,7 @@ function examples(): Example[] {
       place: placeOf(path, text, index),
       runs: run !== undefined,
       code: code!,
+      file: /^\/\/ (\S+\.tsx?)\n/.exec(code!)?.[1],
     })),
   )
 }

@@ -6,17 +6,17 @@ import express5 from 'express'
 // @ts-expect-error: types come under the name of version 5
 import express4 from 'express4'
 import fastify from 'fastify'
-import type { Session, Sessions } from 'holdfast'
+import type { Sessions } from 'holdfast'
 import { expressSessions } from 'holdfast/express'
 import { fastifySessions } from 'holdfast/fastify'
 import { honoSessions } from 'holdfast/hono'
 import { koaSessions } from 'holdfast/koa'
 import { nodeSessions } from 'holdfast/node'
-import { webSessions } from 'holdfast/web'
 import { Hono } from 'hono'
 import Koa from 'koa'
 import type { Data, Io, Routes } from './app.ts'
 import { routes } from './app.ts'
+import { readable, run, webHandler } from './web.ts'
 
 export interface Running {
   readonly url: string
@@ -41,43 +41,8 @@ async function listen(
   }
 }
 
-function run(table: Routes, path: string, session: Session<Data>, io: Io): unknown {
-  const url = new URL(path, 'http://localhost')
-  const route = table[url.pathname]
-  return route ? route(session, io, url.searchParams) : io.text('not found', 404)
-}
-
-/** A stream whose first chunk is there at once, so that the headers leave before the rest is made. */
-function readable(produce: (write: (chunk: string) => void) => Promise<void>): Readable {
-  const stream = new Readable({ read() {} })
-  produce((chunk) => stream.push(chunk)).then(
-    () => stream.push(null),
-    (error) => stream.destroy(error),
-  )
-  return stream
-}
-
-const web: Start = (sessions, table = routes) => {
-  const handler = webSessions(
-    sessions,
-    async (request, session) => {
-      const headers = new Headers()
-      const respond = (body: BodyInit | null, status: number) => new Response(body, { status, headers })
-      const result = await run(table, request.url, session, {
-        header: (name, value) => headers.append(name, value),
-        text: (body, status = 200) => respond(body, status),
-        redirect: (path) => Response.redirect(new URL(path, request.url), 302),
-        stream: (produce) => respond(Readable.toWeb(readable(produce)) as ReadableStream, 200),
-      })
-      return result as Response
-    },
-    {
-      onError: (error) =>
-        new Response('error page', { status: (error as { status?: number }).status ?? 500 }),
-    },
-  )
-  return listen(createAdaptorServer({ fetch: handler }) as unknown as Server)
-}
+const web: Start = (sessions, table) =>
+  listen(createAdaptorServer({ fetch: webHandler(sessions, table) }) as unknown as Server)
 
 const node: Start = (sessions, table = routes) =>
   listen(

@@ -98,8 +98,7 @@ function routesOf(sessions: Sessions<Data>): Routes {
     },
     async '/slow'(session, io, query) {
       const { data } = session
-      held.arrived++
-      await new Promise<void>((go) => held.waiting.push(go))
+      await held.here()
       if (query.has('elevate')) await session.elevate('2fa', { ttl: '5m' })
       else data.slow = 'written'
       return io.text('kept')

@@ -1,0 +1,3 @@
+import { redisSuite, url } from './redis.ts'
+
+redisSuite('URL', async () => url)
