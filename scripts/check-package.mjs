@@ -29,7 +29,7 @@ try {
     import assert from 'node:assert/strict'
     import { createSessions } from 'holdfast'
     import { webSessions } from 'holdfast/web'
-    for (const entry of ['node', 'express', 'fastify', 'koa', 'hono', 'stores/memory', 'stores/file', 'stores/sql', 'stores', 'stores/cookie', 'stores/redis', 'stores/memcached', 'stores/layered', 'stores/migrating', 'stores/bridges', 'dbsc', 'testing']) {
+    for (const entry of ['node', 'express', 'fastify', 'koa', 'hono', 'stores/memory', 'stores/file', 'stores/sql', 'stores', 'stores/cookie', 'stores/redis', 'stores/memcached', 'stores/layered', 'stores/migrating', 'stores/bridges', 'dbsc', 'log', 'testing']) {
       await import('holdfast/' + entry)
     }
     const sessions = createSessions({ secret: 'q5vXx0Tn2yq8W1ZbJ4uR7sKd3fHgLmPc' })
