@@ -154,36 +154,36 @@ export function traceAttempt(trace: CommitTrace, handle: string, kind: CommitTra
 export function traceStore(store: Store, sessions: string): Store {
   const { name } = store
   const start = sessions.length + 1
-  // Four parameters in place of a rest: that would be an array for each call.
-  const traced =
-    <A, B, C, D, T>(
-      operation: string,
-      work: (a: A, b: B, c: C, d: D) => Promise<T>,
-      isOfOne = true,
-      on: object = store,
-    ) =>
-    (a: A, b?: B, c?: C, d?: D): Promise<T> => {
-      if (!isTraced(storeTracing)) return work.call(on, a, b!, c!, d!)
+  // Four parameters in place of a rest: that would be an array for each call. The method is looked up late, as it may be replaced.
+  const traced = <T extends object, K extends keyof T & string>(
+    on: T,
+    method: K,
+    operation: string = method,
+    isOfOne = true,
+  ) =>
+    ((a: unknown, b: unknown, c: unknown, d: unknown): Promise<unknown> => {
+      const methods = on as { [name: string]: (...args: unknown[]) => Promise<unknown> }
+      if (!isTraced(storeTracing)) return methods[method]!(a, b, c, d)
       const handle = isOfOne ? String(a).slice(start) : undefined
       const message = { sessions, store: name, operation, handle }
-      return trace(storeTracing, message, () => work.call(on, a, b!, c!, d!))
-    }
+      return trace(storeTracing, message, () => methods[method]!(a, b, c, d))
+    }) as NonNullable<T[K]>
   const index = (of: SessionIndex): SessionIndex => ({
-    list: traced('listAll', of.list, false, of),
-    destroy: traced('destroyAll', of.destroy, false, of),
+    list: traced(of, 'list', 'listAll', false),
+    destroy: traced(of, 'destroy', 'destroyAll', false),
   })
   return {
     name,
     compareAndSet: store.compareAndSet,
-    load: traced('load', store.load),
-    create: traced('create', store.create),
-    update: traced('update', store.update),
-    touch: traced('touch', store.touch),
-    destroy: traced('destroy', store.destroy),
+    load: traced(store, 'load'),
+    create: traced(store, 'create'),
+    update: traced(store, 'update'),
+    touch: traced(store, 'touch'),
+    destroy: traced(store, 'destroy'),
     ...(store.users && { users: index(store.users) }),
     ...(store.externalIds && { externalIds: index(store.externalIds) }),
-    ...(store.scan && { scan: traced('scan', store.scan, false) }),
-    ...(store.sweep && { sweep: traced('sweep', store.sweep, false) }),
-    ...(store.carry && { carry: traced('carry', store.carry) }),
+    ...(store.scan && { scan: traced(store, 'scan', 'scan', false) }),
+    ...(store.sweep && { sweep: traced(store, 'sweep', 'sweep', false) }),
+    ...(store.carry && { carry: traced(store, 'carry') }),
   }
 }
