@@ -320,7 +320,7 @@ describe('each view', () => {
       await on.see('This cannot be undone.')
       await isFine(`the question of ${route}`)
     }
-  })
+  }, 90_000)
 
   it('changes with the system between light and dark', async () => {
     const demo = await demoWith()
