@@ -150,40 +150,45 @@ export function traceAttempt(trace: CommitTrace, handle: string, kind: CommitTra
   Object.assign(trace, { handle, kind, bytes: Buffer.byteLength(data) })
 }
 
+type Operation = (a: unknown, b: unknown, c: unknown, d: unknown) => Promise<unknown>
+
 /** The store as it is, whose operations are told to whoever listens. */
 export function traceStore(store: Store, sessions: string): Store {
   const { name } = store
   const start = sessions.length + 1
-  // Four parameters in place of a rest: that would be an array for each call.
-  const traced =
-    <A, B, C, D, T>(
-      operation: string,
-      work: (a: A, b: B, c: C, d: D) => Promise<T>,
-      isOfOne = true,
-      on: object = store,
-    ) =>
-    (a: A, b?: B, c?: C, d?: D): Promise<T> => {
-      if (!isTraced(storeTracing)) return work.call(on, a, b!, c!, d!)
+  /** Looks the method up at each call: an application, or a test, may put another in its place. */
+  function traced<On extends object, Method extends string & keyof On>(
+    on: On,
+    method: Method,
+    operation: string = method,
+    isOfOne = true,
+  ): On[Method] {
+    const operations = on as Record<Method, Operation>
+    // Four parameters in place of a rest: that would be an array for each call.
+    const call: Operation = (a, b, c, d) => {
+      if (!isTraced(storeTracing)) return operations[method](a, b, c, d)
       const handle = isOfOne ? String(a).slice(start) : undefined
       const message = { sessions, store: name, operation, handle }
-      return trace(storeTracing, message, () => work.call(on, a, b!, c!, d!))
+      return trace(storeTracing, message, () => operations[method](a, b, c, d))
     }
+    return call as On[Method]
+  }
   const index = (of: SessionIndex): SessionIndex => ({
-    list: traced('listAll', of.list, false, of),
-    destroy: traced('destroyAll', of.destroy, false, of),
+    list: traced(of, 'list', 'listAll', false),
+    destroy: traced(of, 'destroy', 'destroyAll', false),
   })
   return {
     name,
     compareAndSet: store.compareAndSet,
-    load: traced('load', store.load),
-    create: traced('create', store.create),
-    update: traced('update', store.update),
-    touch: traced('touch', store.touch),
-    destroy: traced('destroy', store.destroy),
+    load: traced(store, 'load'),
+    create: traced(store, 'create'),
+    update: traced(store, 'update'),
+    touch: traced(store, 'touch'),
+    destroy: traced(store, 'destroy'),
     ...(store.users && { users: index(store.users) }),
     ...(store.externalIds && { externalIds: index(store.externalIds) }),
-    ...(store.scan && { scan: traced('scan', store.scan, false) }),
-    ...(store.sweep && { sweep: traced('sweep', store.sweep, false) }),
-    ...(store.carry && { carry: traced('carry', store.carry) }),
+    ...(store.scan && { scan: traced(store, 'scan', 'scan', false) }),
+    ...(store.sweep && { sweep: traced(store, 'sweep', 'sweep', false) }),
+    ...(store.carry && { carry: traced(store, 'carry') }),
   }
 }

@@ -280,47 +280,51 @@ describe('each view', () => {
     ['dark, on a phone', { width: 360, height: 740, dark: true }],
   ] as const
 
-  it.each(looks)('has no violation that axe finds, and fits: %s', async (_name, look) => {
-    const demo = await demoWith({ revealData: () => true }, 25)
-    const handle = await userSession(demo, `somebody-${'with-a-long-name-'.repeat(6)}@example.org`)
-    const on = await visit(demo)
-    await on.look({ ...look, still: true })
-    const isFine = async (what: string) => {
-      expect(await on.violations(), what).toEqual([])
-      const wide = `[...document.querySelectorAll('main, main *')].some((one) => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest('.scroll, pre, .aside'))`
-      expect(
-        await on.page.evaluate(`document.documentElement.scrollWidth > innerWidth || ${wide}`),
-        what,
-      ).toBe(false)
-    }
-    await on.open()
-    await on.see('Counted at')
-    await on.page.evaluate(`document.querySelector('details').open = true`)
-    await isFine('overview')
-    for (const [route, sign] of [
-      ['#/sessions', 'Page 1'],
-      ['#/user/ann', 'Page 1'],
-      ['#/user/nobody', 'has no live sessions'],
-      [`#/session/${handle}`, 'Token generation'],
-      ['#/session/none', 'There is no live session'],
-    ] as const) {
-      await on.open(route)
-      await on.see(sign)
-      await isFine(route)
-    }
-    await on.open(`#/session/${handle}`)
-    await on.see('Show its data')
-    await on.page.evaluate(`[...document.querySelectorAll('main button')].at(-1).click()`)
-    await on.see('"tea": 3')
-    await isFine('data')
-    for (const route of [`#/session/${handle}`, '#/sessions']) {
-      await on.open(route)
-      await on.see(route === '#/sessions' ? 'Page 1' : 'Token generation')
-      await on.page.evaluate(`document.querySelector('.head .danger').click()`)
-      await on.see('This cannot be undone.')
-      await isFine(`the question of ${route}`)
-    }
-  })
+  it.each(looks)(
+    'has no violation that axe finds, and fits: %s',
+    async (_name, look) => {
+      const demo = await demoWith({ revealData: () => true }, 25)
+      const handle = await userSession(demo, `somebody-${'with-a-long-name-'.repeat(6)}@example.org`)
+      const on = await visit(demo)
+      await on.look({ ...look, still: true })
+      const isFine = async (what: string) => {
+        expect(await on.violations(), what).toEqual([])
+        const wide = `[...document.querySelectorAll('main, main *')].some((one) => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest('.scroll, pre, .aside'))`
+        expect(
+          await on.page.evaluate(`document.documentElement.scrollWidth > innerWidth || ${wide}`),
+          what,
+        ).toBe(false)
+      }
+      await on.open()
+      await on.see('Counted at')
+      await on.page.evaluate(`document.querySelector('details').open = true`)
+      await isFine('overview')
+      for (const [route, sign] of [
+        ['#/sessions', 'Page 1'],
+        ['#/user/ann', 'Page 1'],
+        ['#/user/nobody', 'has no live sessions'],
+        [`#/session/${handle}`, 'Token generation'],
+        ['#/session/none', 'There is no live session'],
+      ] as const) {
+        await on.open(route)
+        await on.see(sign)
+        await isFine(route)
+      }
+      await on.open(`#/session/${handle}`)
+      await on.see('Show its data')
+      await on.page.evaluate(`[...document.querySelectorAll('main button')].at(-1).click()`)
+      await on.see('"tea": 3')
+      await isFine('data')
+      for (const route of [`#/session/${handle}`, '#/sessions']) {
+        await on.open(route)
+        await on.see(route === '#/sessions' ? 'Page 1' : 'Token generation')
+        await on.page.evaluate(`document.querySelector('.head .danger').click()`)
+        await on.see('This cannot be undone.')
+        await isFine(`the question of ${route}`)
+      }
+    },
+    90_000,
+  )
 
   it('changes with the system between light and dark', async () => {
     const demo = await demoWith()

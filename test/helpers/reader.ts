@@ -13,7 +13,7 @@ export function readerOf(page: Page) {
     /** What is to be seen of the dialog, if there is one, else of the main part. */
     text: () => page.evaluate<string>(`(${main}).innerText`),
 
-    async see(text: string, within = 5_000): Promise<void> {
+    async see(text: string, within = 10_000): Promise<void> {
       const until = performance.now() + within
       for (;;) {
         const said = await page.evaluate<string>(`document.body.innerText`)
