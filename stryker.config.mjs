@@ -20,6 +20,7 @@ export default {
       'value',
     ].map((name) => `src/${name}.ts`),
     ...['binding', 'challenge', 'proof', 'tags'].map((name) => `src/dbsc/${name}.ts`),
+    'src/dashboard/series.ts',
     'src/frameworks/headers.ts',
     'src/frameworks/read-only.ts',
     'src/security/csrf.ts',

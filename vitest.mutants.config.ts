@@ -9,6 +9,7 @@ const ABOUT = [
   'cookie',
   'csrf',
   'csrf-token',
+  'dashboard-series',
   'dbsc-binding',
   'dbsc-proof',
   'deadline',

@@ -67,6 +67,8 @@ try {
     `,
   )
   run('node', ['try.js'], work)
+  run('npm', ['install', '@opentelemetry/api'], work)
+  run('node', ['-e', "import('holdfast/otel').then(({ instrument }) => instrument()())"], work)
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   assert.equal(run('npx', ['--no-install', 'holdfast', '--version'], work), `${version}\n`)
   mkdirSync(join(work, 'a'))

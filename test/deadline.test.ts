@@ -115,3 +115,43 @@ describe('the timer', () => {
     expect(giveUp).toHaveBeenCalledTimes(1)
   })
 })
+
+// As workerd has it; test/runtimes runs the whole there.
+describe('where a timer ends with the request that made it, each deadline', () => {
+  let giveUp: ReturnType<typeof vi.fn<() => void>>
+  let begin: (milliseconds: number) => Waiting
+
+  beforeEach(async () => {
+    vi.stubGlobal('navigator', { userAgent: 'Cloudflare-Workers' })
+    vi.resetModules()
+    const there = await import('../src/deadline.ts')
+    giveUp = vi.fn<() => void>()
+    class There extends there.Deadline {
+      keep = () => this.met()
+      protected override expired = () => giveUp()
+    }
+    begin = (milliseconds) => new There(milliseconds) as unknown as Waiting
+  })
+  afterEach(() => vi.unstubAllGlobals())
+
+  it('has a timer of its own, which comes at its time and once', () => {
+    begin(100)
+    begin(200)
+    expect(vi.getTimerCount()).toBe(2)
+    vi.advanceTimersByTime(99)
+    expect(giveUp).not.toHaveBeenCalled()
+    vi.advanceTimersByTime(1)
+    expect(giveUp).toHaveBeenCalledTimes(1)
+    vi.advanceTimersByTime(1_000)
+    expect(giveUp).toHaveBeenCalledTimes(2)
+  })
+
+  it('leaves no timer when it is met, and the others theirs', () => {
+    const met = begin(100)
+    begin(100)
+    met.keep()
+    expect(vi.getTimerCount()).toBe(1)
+    vi.advanceTimersByTime(1_000)
+    expect(giveUp).toHaveBeenCalledTimes(1)
+  })
+})

@@ -3,7 +3,7 @@ import { type RedisClient, redisStore } from 'holdfast/stores/redis'
 import { Cluster, Redis } from 'ioredis'
 import { Redis as Iovalkey, Cluster as IovalkeyCluster } from 'iovalkey'
 import { createClient, createClientPool, createCluster, createSentinel } from 'redis'
-import { afterAll, describe, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { storeSuite } from '../src/testing/store-suite/index.ts'
 import type { StoreUnderTest } from '../src/testing/store-suite/suite.ts'
 import { startCluster, startRedis, startSentinels } from './servers/redis.ts'
@@ -87,6 +87,23 @@ for (const [name, open] of Object.entries(clients)) {
   suite(`redis, ${name}`, async () => {
     opened ??= open()
     return { store: redisStore(await opened, { prefix: newPrefix() }) }
+  })
+
+  it(`through ${name}: check() is told how the servers are set up`, async () => {
+    opened ??= open()
+    const store = redisStore(await opened, { prefix: newPrefix() })
+    const found = async () => (await store.check!(Date.now)).map(({ id }) => id)
+    const servers = name.startsWith('Cluster')
+      ? cluster.nodes
+      : name.startsWith('Sentinel')
+        ? [sentinels.primary]
+        : [server]
+    const save = (points: string) =>
+      Promise.all(servers.map(({ cli }) => cli('CONFIG', 'SET', 'save', points)))
+    expect(await found()).toEqual(['redis.no-persistence'])
+    await save('3600 1')
+    expect(await found()).toEqual([])
+    await save('')
   })
 }
 

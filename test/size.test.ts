@@ -7,7 +7,7 @@ import { expect, it } from 'vitest'
 /** Small is a feature. Raise the budget only for what an application would miss. */
 const BUDGET = {
   // 850 of it are src/channels.ts and the places that use it: who runs a site must see what sessions cost, and nothing outside can see a conflict.
-  index: 33_700,
+  index: 32_500,
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
   'frameworks/next': 3_000,
@@ -23,6 +23,8 @@ const BUDGET = {
   'dbsc/index': 16_000,
   // On the server. What goes to the browser is measured there: test/browser/dashboard.test.ts.
   'dashboard/index': 7_900,
+  'otel/index': 3_000,
+  log: 1_000,
 }
 
 it.each(Object.entries(BUDGET))(

@@ -11,6 +11,7 @@ export type DashboardRequest = Request | IncomingMessage
 /** What `createSessions` made, of whatever data. */
 export type AnySessions = Pick<Sessions, 'name' | 'revoke' | 'revokeAll'>
 
+/** Whose sessions the dashboard shows, and to whom. */
 export interface DashboardOptions {
   /** Whose sessions it shows. Several: the page lets you choose. Their names must differ. */
   sessions: AnySessions | readonly AnySessions[]
