@@ -41,10 +41,9 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
   let hasWarned = false
 
   function answer(visit: Visit, isDiscarded: boolean, mayRotate = true): Answer | Promise<Answer> {
-    const again = () => answer(visit, isDiscarded, mayRotate)
     if (visit.begun.length > 0) {
       const settled = isDiscarded ? settle(visit).catch(() => {}) : settle(visit)
-      return settled.then(again)
+      return settled.then(() => answer(visit, isDiscarded, mayRotate))
     }
     if (isDiscarded) {
       discard(visit, codec, clock(), lifetime)
@@ -58,7 +57,8 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     if (!written) return finish(visit)
     visit.turn = work.count(written).catch(() => {}) // the answer hears of it
     // What the handler has begun meanwhile belongs to this answer too.
-    return written.then(() => (visit.begun.length > 0 ? again() : finish(visit)))
+    const goOn = () => (visit.begun.length > 0 ? answer(visit, isDiscarded, mayRotate) : finish(visit))
+    return written.then(goOn)
   }
 
   /** Waits for all that the handler began. What failed without anybody looking is this answer's failure. */

@@ -85,8 +85,8 @@ export function createOpener(core: Core): Opener {
 
   async function load(visit: Visit): Promise<void> {
     if (visit.loaded) return
-    if (!isTraced(openTracing)) return judge(visit, false)
-    await traceOpen(name, visit.source, () => judge(visit, false).then(() => visit))
+    if (!isTraced(openTracing)) await judge(visit, false)
+    else await traceOpen(name, visit.source, () => judge(visit, false).then(() => visit))
   }
 
   async function judge(visit: Visit, fresh: boolean): Promise<void> {

@@ -614,6 +614,20 @@ describe('trouble', () => {
     )
   })
 
+  it('tells whether a server takes no writes, also one that says so in words as MariaDB 12 does', async () => {
+    const saying = (word: string) =>
+      ({
+        query: () => undefined,
+        execute: ({ sql, ...rest }: mysql2Promise.QueryOptions) =>
+          admin.execute({ ...rest, sql: sql.replace('@@read_only', `'${word}'`) }),
+      }) as unknown as MysqlHandle
+    const found = async (word: string) =>
+      (await mysqlStore(saying(word), { table: newTable() }).check(Date.now)).map(({ id }) => id)
+    expect(await found('OFF')).not.toContain('sql.read-only')
+    expect(await found('ON')).toContain('sql.read-only')
+    expect(await found('NO_LOCK_NO_ADMIN')).toContain('sql.read-only')
+  })
+
   it('outlives connections that the server ends, and its restart', async () => {
     const own = await startOwnMariadb()
     opened.push(() => own.stop())

@@ -151,6 +151,19 @@ describe('the example', () => {
     expect(events.filter((event) => !told.has(event))).toEqual([])
   })
 
+  it('has what the alerts of docs/metrics.md ask for', () => {
+    const docs = readFileSync(`${root}docs/metrics.md`, 'utf8')
+    const alerts = [...docs.matchAll(/alert: \w+, expr: (?:'([^']+)'|([^,]+))/g)].map(
+      ([, quoted, plain]) => quoted ?? plain!,
+    )
+    expect(alerts.length).toBeGreaterThan(2)
+    const names = new Set(after.map(({ name }) => name))
+    expect(alerts.flatMap((expr) => namesIn(expr).metrics).filter((name) => !names.has(name))).toEqual([])
+    const failed = { error_type: 'HOLDFAST_STORE_UNAVAILABLE' }
+    expect(docs).toContain(`holdfast_opens_total{error_type="${failed.error_type}"}`)
+    expect(value(after, 'holdfast_opens_total', failed)).toBe(1)
+  })
+
   it('has a dashboard with a panel for every metric', () => {
     expect(queries.length).toBeGreaterThan(12)
     const asked = new Set(queries.flatMap(([, expr]) => namesIn(expr).metrics))

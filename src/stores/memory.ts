@@ -24,7 +24,7 @@ export interface MemoryStoreOptions {
  * Keeps sessions in this process: for one process that may forget everybody when it ends, and for tests.
  *
  * Bounded, and never at the cost of a live session: when it is full, `create` collects what has expired, at most once a
- * second, and throws a `StoreFullError` if there is no room then. A session costs some 180 bytes beside its key and text, and 80 more with
+ * second, and throws a `StoreFullError` if there is no room then. A session costs some 200 bytes beside its key and text, and 100 more with
  * a user. It starts no timer: expired sessions go when `sweep` is called.
  *
  * @example

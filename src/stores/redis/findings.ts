@@ -24,7 +24,7 @@ async function findingsOfServer(server: Primary, now: () => number): Promise<Fin
 }
 
 /** Undefined if the server keeps it from this user. */
-async function infoOf(server: Primary): Promise<((field: string) => string | undefined) | undefined> {
+async function infoOf(server: Primary): Promise<Info | undefined> {
   try {
     const text = textOf(await server.command(['INFO']))
     return (field) => new RegExp(`^${field}:(\\S+)`, 'm').exec(text)?.[1]

@@ -82,9 +82,11 @@ const OF_SERVER: Record<SqlExecutor['dialect'], (ask: Ask) => Promise<Finding[]>
     ]
   },
   async mysql(ask) {
-    const [packet, flush, readOnly] = (
-      await ask('SELECT @@max_allowed_packet AS a, @@innodb_flush_log_at_trx_commit AS b, @@read_only AS c')
-    )[0]!.map(Number) as [number, number, number]
+    const [row] = await ask(
+      'SELECT @@max_allowed_packet AS a, @@innodb_flush_log_at_trx_commit AS b, @@read_only AS c',
+    )
+    const [packet, flush] = row!.map(Number) as [number, number]
+    const readOnly = String(row![2]) // a word from MariaDB 12 on
     return [
       ...(packet >= SMALLEST_PACKET
         ? []
@@ -106,7 +108,7 @@ const OF_SERVER: Record<SqlExecutor['dialect'], (ask: Ask) => Promise<Finding[]>
               'Set innodb_flush_log_at_trx_commit = 1, the default.',
             ),
           ]),
-      ...(readOnly === 0 ? [] : [READ_ONLY]),
+      ...(readOnly === '0' || readOnly === 'OFF' ? [] : [READ_ONLY]),
     ]
   },
 }

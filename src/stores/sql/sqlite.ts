@@ -196,6 +196,7 @@ const executor = { dialect: 'sqlite', inProcess: true, remedy: remedyFor } as co
 
 function performerOn(handle: SqliteHandle): (sql: string, params: readonly SqlValue[]) => SqlResult {
   const prepared = new Map<string, SqliteStatement>()
+  const libsql = isLibsql(handle) ? handle : undefined
   return (sql, params) => {
     let statement = prepared.get(sql)
     if (statement === undefined) {
@@ -204,8 +205,8 @@ function performerOn(handle: SqliteHandle): (sql: string, params: readonly SqlVa
     }
     const known = statement
     if (isQuery(sql)) return { rows: known.all(...params) as object[], affected: 0 }
-    const write = () => Number(known.run(...params).changes)
-    return { rows: [], affected: isLibsql(handle) ? locked(handle, write) : write() }
+    const { changes } = libsql ? locked(libsql, () => known.run(...params)) : known.run(...params)
+    return { rows: [], affected: Number(changes) }
   }
 }
 
