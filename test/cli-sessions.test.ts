@@ -671,6 +671,29 @@ describe('sealed records', () => {
   })
 })
 
+describe('holdfast migrate', () => {
+  it('goes past a session that the new store refuses, names it, and ends with 1', async () => {
+    await runOn(
+      postgres.url,
+      "CREATE DATABASE latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+    )
+    const { url, visit, liveUsers } = await site('file')
+    const there = await siteAt(Object.assign(new URL(postgres.url), { pathname: '/latin1' }).href)
+    await visit('ann', 0)
+    const handle = await visit('安', 0)
+    await visit('bob', 0)
+    const { code, stdout, stderr } = await run('migrate', '--from', url, '--to', there.url)
+    expect([code, stdout]).toEqual([
+      1,
+      '2 sessions have moved. 1 session cannot, and remains in the old store: do what is said above, or end what is left (holdfast revoke), and start again.\n',
+    ])
+    expect(stderr).toContain(`Refused, and left where it is: id:${handle}: postgres store: create failed: `)
+    expect(stderr).toContain('create it with ENCODING UTF8')
+    expect((await there.liveUsers()).sort()).toEqual(['ann', 'bob'])
+    expect(await liveUsers()).toEqual(['安'])
+  }, 60_000)
+})
+
 describe('--help', () => {
   it.each(Object.entries({ list, show, stats, revoke, sweep, doctor, bench, init, migrate }))(
     'of %s teaches by examples, names every option, and says what JSON and exit codes mean',

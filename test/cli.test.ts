@@ -165,6 +165,7 @@ describe('holdfast migrate', () => {
       to: 'redis',
       seen: first.moved,
       moved: expect.any(Number),
+      refused: 0,
       left: 200 - first.moved,
       done: false,
     })
@@ -172,7 +173,7 @@ describe('holdfast migrate', () => {
     const left = 200 - first.moved
     expect([rest.code, JSON.parse(rest.stdout)]).toEqual([
       0,
-      { from: 'sqlite', to: 'redis', seen: left, moved: left, left: 0, done: true },
+      { from: 'sqlite', to: 'redis', seen: left, moved: left, refused: 0, left: 0, done: true },
     ])
     await expectMoved(url, records)
   })

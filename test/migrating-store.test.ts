@@ -12,6 +12,7 @@ import { type DrainProgress, migratingStore } from 'holdfast/stores/migrating'
 import { sqliteStore } from 'holdfast/stores/sql'
 import { afterAll, describe, expect, it } from 'vitest'
 import { isTombstone, type Store, type StoredRecord } from '../src/store.ts'
+import { StoreError } from '../src/stores/store-error.ts'
 import { storeSuite } from '../src/testing/store-suite/index.ts'
 import { browser, SECRET } from './helpers/browser.ts'
 import { faulty } from './helpers/faults.ts'
@@ -395,10 +396,16 @@ describe('drain', () => {
         if (told.length === 3) stop.abort()
       },
     })
-    expect(first).toEqual({ seen: 30, moved: 30, total: 100, done: false })
+    expect(first).toEqual({ seen: 30, moved: 30, refused: 0, total: 100, done: false })
     expect(told.map(({ seen }) => seen)).toEqual([10, 20, 30])
-    expect(await store.drain({ count: true })).toEqual({ seen: 70, moved: 70, total: 70, done: true })
-    expect(await store.drain()).toEqual({ seen: 0, moved: 0, done: true })
+    expect(await store.drain({ count: true })).toEqual({
+      seen: 70,
+      moved: 70,
+      refused: 0,
+      total: 70,
+      done: true,
+    })
+    expect(await store.drain()).toEqual({ seen: 0, moved: 0, refused: 0, done: true })
     expect(await keysOf((cursor) => to.scan(cursor, 50))).toEqual(keys)
     expect((await from.scan(undefined, 10)).items).toEqual([])
     for (const key of keys) expect(await to.load(key)).toEqual(record('1.a', { user: key }))
@@ -407,7 +414,12 @@ describe('drain', () => {
   it('does nothing once it has been stopped', async () => {
     const { from, store } = pair()
     await fill(from, 3)
-    expect(await store.drain({ signal: AbortSignal.abort() })).toEqual({ seen: 0, moved: 0, done: false })
+    expect(await store.drain({ signal: AbortSignal.abort() })).toEqual({
+      seen: 0,
+      moved: 0,
+      refused: 0,
+      done: false,
+    })
   })
 
   it('goes on when the promise of `onProgress` is kept', async () => {
@@ -431,7 +443,7 @@ describe('drain', () => {
     const counting = new AbortController()
     setImmediate(() => counting.abort())
     expect(await store.drain({ count: true, signal: counting.signal })).toEqual({
-      ...{ seen: 0, moved: 0 },
+      ...{ seen: 0, moved: 0, refused: 0 },
       done: false,
     })
     const moving = new AbortController()
@@ -463,11 +475,37 @@ describe('drain', () => {
     })
     await expect(draining).rejects.toThrow('the disk is full')
     expect(underWay).toBe(0)
-    expect(told.at(-1)).toEqual({ seen: 20, moved: 14, done: false })
+    expect(told.at(-1)).toEqual({ seen: 20, moved: 14, refused: 0, done: false })
     const store = migratingStore({ from, to })
     const left = (await from.scan(undefined, 30)).items
     expect(left.map(([, { rev }]) => rev)).toEqual(Array(16).fill('1.a'))
-    expect(await store.drain()).toEqual({ seen: 16, moved: 16, done: true })
+    expect(await store.drain()).toEqual({ seen: 16, moved: 16, refused: 0, done: true })
+    for (const key of keys) expect(await to.load(key)).toMatchObject({ rev: '1.a', user: key })
+  })
+
+  it('goes past what the new store refuses, names it, and leaves it where it is', async () => {
+    const [from, to] = [memoryStore(), memoryStore()]
+    const keys = await fill(from, 30)
+    const [refused] = keys
+    const picky = intercepted(to, (name, perform, key) => {
+      if (name === 'create' && key === refused)
+        throw new StoreError('memory', 'create', 'the user id is too long', { retryable: false })
+      return perform()
+    })
+    const told: [string, string][] = []
+    const store = migratingStore({ from, to: picky })
+    const onRefused = (key: string, { message }: Error) => told.push([key, message])
+    expect(await store.drain({ batch: 10, onRefused })).toEqual({
+      seen: 30,
+      moved: 29,
+      refused: 1,
+      done: false,
+    })
+    expect(told).toEqual([[refused, 'memory store: create failed: the user id is too long']])
+    expect((await from.scan(undefined, 30)).items).toMatchObject([[refused, { rev: '1.a' }]])
+    // Alone it is a whole batch, as all are of a server that is full.
+    await expect(store.drain()).rejects.toThrow('the user id is too long')
+    expect((await migratingStore({ from, to }).drain()).done).toBe(true)
     for (const key of keys) expect(await to.load(key)).toMatchObject({ rev: '1.a', user: key })
   })
 
@@ -495,7 +533,12 @@ describe('drain', () => {
       name === 'load' ? Promise.resolve(undefined as never) : perform(),
     )
     const forgotten = { ...forgetful, update: async () => 'gone' as const }
-    expect(await migratingStore({ from, to: forgotten }).drain()).toEqual({ seen: 3, moved: 0, done: true })
+    expect(await migratingStore({ from, to: forgotten }).drain()).toEqual({
+      seen: 3,
+      moved: 0,
+      refused: 0,
+      done: true,
+    })
     expect((await from.scan(undefined, 10)).items).toEqual([])
     expect((await store.drain()).seen).toBe(0)
   })
@@ -729,11 +772,11 @@ const METHODS = ['load', 'create', 'update', 'touch', 'destroy'] as const
 /** The store, with each operation on a session, or on those of a user, performed by `around`. */
 function intercepted(
   store: Store,
-  around: <T>(name: string, perform: () => Promise<T>) => Promise<T>,
+  around: <T>(name: string, perform: () => Promise<T>, first?: unknown) => Promise<T>,
 ): Store {
   const methods = METHODS.map((name) => {
     const method = store[name].bind(store) as (...args: unknown[]) => Promise<unknown>
-    return [name, (...args: unknown[]) => around(name, () => method(...args))]
+    return [name, (...args: unknown[]) => around(name, () => method(...args), args[0])]
   })
   const index = ({ list, destroy }: NonNullable<Store['users']>): Store['users'] => ({
     list: (...args) => around('list', () => list(...args)),

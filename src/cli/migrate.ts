@@ -6,7 +6,7 @@ import type { Store } from '../store.ts'
 import { isSeal } from '../stores/migrating/stages.ts'
 import { type DrainProgress, type MigratingStore, migratingStore } from '../stores/migrating.ts'
 import { MIGRATING } from '../stores/url-parts.ts'
-import { type Command, DONE, type Given, messageOf, UsageError } from './command.ts'
+import { type Command, DONE, FAILED, type Given, messageOf, UsageError } from './command.ts'
 import { type Config, readConfig } from './config.ts'
 import { printFacts, printJson, printLine } from './output.ts'
 import { format, Progress } from './progress.ts'
@@ -69,12 +69,13 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (143 by SIGTE
     if (values['dry-run']) return rehearse(urls, config.secrets, json)
     const [from, to] = [open(urls.from), open(urls.to)]
     const progress = await move(migratingStore({ from, to, moves: urls.moves }), rate)
-    const { seen, moved, total, done } = progress.last
+    const { seen, moved, refused, total, done } = progress.last
     if (json) {
-      const left = done ? 0 : total === undefined ? null : Math.max(0, total - seen)
-      printJson({ from: from.name, to: to.name, seen, moved, left, done })
-    } else printLine(outcomeOf(progress.last))
-    return done ? DONE : exitCodeOf(progress.signal)
+      const left = done ? 0 : total === undefined ? null : Math.max(0, total - seen) + refused
+      printJson({ from: from.name, to: to.name, seen, moved, refused, left, done })
+    } else printLine(outcomeOf(progress.last, progress.signal))
+    if (done) return DONE
+    return progress.signal.aborted ? exitCodeOf(progress.signal) : FAILED
   },
 }
 
@@ -82,6 +83,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (143 by SIGTE
 const BATCH = 50
 const PACED_BATCH = 20
 const PAGE = 1000
+/** Of the sessions that cannot move, how many are named. */
+const REFUSALS_TOLD = 20
 
 interface Urls {
   readonly from: string
@@ -141,6 +144,7 @@ async function move(
   const display = new Progress(process.stderr, 'Counting the sessions of the old store')
   warnOf(store, (warning) => display.note(warning))
   let last: DrainProgress | undefined
+  let refused = 0
   try {
     last = await store.drain({
       count: true,
@@ -151,6 +155,9 @@ async function move(
         // Live traffic has moved some of those that were counted.
         display.show(now.seen, now.done ? now.seen : (now.total ?? now.seen))
         if (!now.done) await wait?.(now.seen)
+      },
+      onRefused(key, { message }) {
+        if (++refused <= REFUSALS_TOLD) display.note(`Refused, and left where it is: ${key}: ${message}`)
       },
     })
     return { last, signal }
@@ -191,7 +198,12 @@ function interrupted({ moved }: DrainProgress, error: unknown): Error {
   return new Error(`${problem} ${rest}`, { cause: error })
 }
 
-function outcomeOf({ seen, moved, total, done }: DrainProgress): string {
+function outcomeOf({ seen, moved, refused, total, done }: DrainProgress, { aborted }: AbortSignal): string {
+  if (!done && !aborted) {
+    const left =
+      refused === 1 ? '1 session cannot, and remains' : `${format(refused)} sessions cannot, and remain`
+    return `${movedOf(moved)}. ${left} in the old store: do what is said above, or end what is left (holdfast revoke), and start again.`
+  }
   if (!done) {
     const left = total === undefined ? '' : `, about ${format(Math.max(0, total - seen))} left`
     return `Stopped: ${movedOf(moved)}${left}. The same command goes on with the rest.`

@@ -33,6 +33,11 @@ export interface MigratingStoreOptions {
 export interface DrainOptions {
   /** Told after each batch. The next one waits for the promise that it may return, and so can be held up. */
   readonly onProgress?: (progress: DrainProgress) => unknown
+  /**
+   * Told of each session that one of the two stores refuses for good: too large, a user id that is too long, damaged. It stays in `from`, and the drain goes on,
+   * unless a whole batch is refused. `key`: the manager's name, a colon and the session's handle.
+   */
+  readonly onRefused?: (key: string, error: StoreError) => unknown
   /** Stops after the batch under way. */
   readonly signal?: AbortSignal
   /** How many sessions are moved at once. 20 by default. */
@@ -49,6 +54,8 @@ export interface DrainProgress {
   readonly seen: number
   /** Those of them that this drain moved; the others had just been moved or ended by somebody else. */
   readonly moved: number
+  /** Those that cannot move, see `onRefused`. They are in `from` still. */
+  readonly refused: number
   /** How many were in `from` at the start, with `count`. Live traffic moves some of them itself. */
   readonly total?: number
   /** All that were in `from` at the start have moved. */
@@ -212,10 +219,11 @@ class MigratingStore implements Store {
    * When one is done and no instance writes to `from`, then `from` is empty. After an error, too, nothing is under way any more, unless a store did not answer.
    *
    * @throws StoreError if `from` cannot list its sessions (they still move when they are next seen), this store does not move, or a batch
-   * takes longer than `timeout`; what the two stores throw, after the batch in which they did and its progress.
+   * takes longer than `timeout`; what the two stores throw, after the batch in which they did and its progress, but for single refusals.
    */
   async drain({
     onProgress,
+    onRefused,
     signal,
     batch = 20,
     count = false,
@@ -238,22 +246,35 @@ class MigratingStore implements Store {
       })
     const scan = (cursor: string | undefined, limit: number) => inTime(this.#from.scan!(cursor, limit))
     const total = count ? await this.#count(scan, signal) : undefined
-    let progress: DrainProgress = { seen: 0, moved: 0, ...(total !== undefined && { total }), done: false }
+    let progress: DrainProgress = {
+      seen: 0,
+      moved: 0,
+      refused: 0,
+      ...(total !== undefined && { total }),
+      done: false,
+    }
     let cursor: string | undefined
     while (!signal?.aborted) {
       const page = await scan(cursor, batch)
       const results = await inTime(Promise.allSettled(page.items.map((item) => this.#move(item))))
-      const failed = results.find(({ status }) => status === 'rejected')
+      const failed = failures(page.items, results)
+      // A server that is down or full refuses all of them, and would the rest.
+      const fatal =
+        failed.find(({ error }) => !isRefusal(error)) ??
+        (failed.length === results.length ? failed[0] : undefined)
+      const refused = failed.filter(({ error }) => isRefusal(error))
+      for (const { key, error } of refused) await onRefused?.(key, error as StoreError)
       cursor = page.cursor
       progress = {
         ...progress,
         seen: progress.seen + results.length,
         moved: progress.moved + results.filter((each) => each.status === 'fulfilled' && each.value).length,
-        done: cursor === undefined && failed === undefined,
+        refused: progress.refused + refused.length,
+        done: cursor === undefined && progress.refused + failed.length === 0,
       }
       await onProgress?.(progress)
-      if (failed?.status === 'rejected') throw failed.reason
-      if (progress.done) break
+      if (fatal) throw fatal.error
+      if (cursor === undefined) break
       // Two stores that answer without I/O would let nothing else run until the end.
       await turn()
     }
@@ -438,3 +459,16 @@ class MigratingStore implements Store {
 /** How the cursors of the two sides begin. */
 const HERE = 'from:'
 const THERE = 'to:'
+
+function failures(
+  items: Page['items'],
+  results: readonly PromiseSettledResult<unknown>[],
+): { readonly key: string; readonly error: unknown }[] {
+  return results.flatMap((result, i) =>
+    result.status === 'rejected' ? [{ key: items[i]![0], error: result.reason as unknown }] : [],
+  )
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof StoreError && !error.retryable
+}
