@@ -3,6 +3,7 @@ import type { Committer } from './commit.ts'
 import type { Cookie, CookieAttributes } from './cookie.ts'
 import { CARRIES, setCookie } from './cookie.ts'
 import type { Core } from './core.ts'
+import { StoreUnavailableError } from './errors.ts'
 import { cookieMaxAge, expiry, isCookieRenewalDue, isRotationDue, isTouchDue } from './lifetime.ts'
 import { isNote } from './operations.ts'
 import { managerClosed } from './refusals.ts'
@@ -52,13 +53,21 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     if (!visit.loaded) return finish(visit)
     if (work.isClosing)
       return hasChanges(visit, codec) ? Promise.reject(managerClosed(settings.name)) : finish(visit)
-    addWhatIsDue(visit, mayRotate)
+    const isOnlyDue = addWhatIsDue(visit, mayRotate)
     const written = committer.commit(visit)
     if (!written) return finish(visit)
     visit.turn = work.count(written).catch(() => {}) // the answer hears of it
     // What the handler has begun meanwhile belongs to this answer too.
     const goOn = () => (visit.begun.length > 0 ? answer(visit, isDiscarded, mayRotate) : finish(visit))
-    return written.then(goOn)
+    return written.then(goOn, isOnlyDue ? (error) => goOnWithout(visit, error) : undefined)
+  }
+
+  /** What was due is due at the next request too: a page that only looked need not fail since the store reads and cannot write. */
+  function goOnWithout(visit: Visit, error: unknown): Answer | Promise<Answer> {
+    if (!(error instanceof StoreUnavailableError)) throw error
+    events.emit('error', { operation: 'rotate', error })
+    discard(visit, codec, clock(), lifetime)
+    return visit.begun.length > 0 ? answer(visit, false, false) : finish(visit)
   }
 
   /** Waits for all that the handler began. What failed without anybody looking is this answer's failure. */
@@ -81,14 +90,18 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     }
   }
 
-  function addWhatIsDue(visit: Visit, mayRotate: boolean): void {
-    if (visit.standing !== 'live' || visit.answered) return
+  /** Whether that is all there is to write. */
+  function addWhatIsDue(visit: Visit, mayRotate: boolean): boolean {
+    if (visit.standing !== 'live' || visit.answered) return false
     const now = clock()
     const { record, generation } = visit
-    if (mayRotate && isRotationDue(generation, record, now, lifetime))
-      addOperation(visit, { kind: 'rotate' }, now, lifetime)
-    if (isCookieRenewalDue(record, now, lifetime) || isCarriedTooLong(visit, now))
-      addOperation(visit, { kind: 'renewCookie' }, now, lifetime)
+    const mustRotate = mayRotate && isRotationDue(generation, record, now, lifetime)
+    const mustRenew = isCookieRenewalDue(record, now, lifetime) || isCarriedTooLong(visit, now)
+    if (!mustRotate && !mustRenew) return false
+    const isAll = !hasChanges(visit, codec)
+    if (mustRotate) addOperation(visit, { kind: 'rotate' }, now, lifetime)
+    if (mustRenew) addOperation(visit, { kind: 'renewCookie' }, now, lifetime)
+    return isAll
   }
 
   /** What a client carries can be touched, and sealed by the newest secret, only by giving it anew. */

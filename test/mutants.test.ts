@@ -143,7 +143,7 @@ const mutants: Record<string, Mutant> = {
   },
   'an answer before its changes are saved': {
     file: 'answer.ts',
-    is: 'return written.then(goOn)',
+    is: 'return written.then(goOn, isOnlyDue ? (error) => goOnWithout(visit, error) : undefined)',
     becomes: 'return finish(visit)',
     breaks: /is lost|was refused|did nothing wrong/,
   },

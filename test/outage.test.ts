@@ -8,6 +8,7 @@ import {
   StoreUnavailableError,
 } from 'holdfast'
 import { type MemoryStore, memoryStore } from 'holdfast/stores/memory'
+import { fakeClock } from 'holdfast/testing'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SECRET } from './helpers/browser.ts'
 import { type FaultyStore, faulty } from './helpers/faults.ts'
@@ -494,6 +495,56 @@ describe("with onStoreFailure: 'anonymous'", () => {
     const cookie = await visitor()
     store.error = new Error('connection refused')
     await expect(sessions.open(cookie)).rejects.toThrow(/onStoreFailure: "maybe" must be/)
+  })
+})
+
+describe('a store that reads and cannot write', () => {
+  /** A login whose token is to be rotated. */
+  async function login() {
+    const clock = fakeClock()
+    const full = memoryStore()
+    const { update } = full
+    start({ store: full, clock })
+    const session = await sessions.open(undefined)
+    await session.login('ann')
+    const { cookie } = await sessions.commit(session)
+    clock.advance('20m')
+    full.update = () => Promise.reject(new Error('OOM command not allowed'))
+    return { cookie: `${cookie!.name}=${cookie!.value}`, recover: () => (full.update = update) }
+  }
+
+  it('serves whoever only looks, also when their token is to be rotated, which waits until it can write', async () => {
+    const { cookie, recover } = await login()
+    for (let looks = 1; looks <= 2; looks++) {
+      const session = await sessions.open(cookie)
+      expect(session.userId).toBe('ann')
+      expect(await sessions.commit(session)).toEqual({ headers: [['Vary', 'Cookie', 'append']] })
+      expect(events).toHaveLength(looks)
+    }
+    expect(events[0]).toMatchObject([
+      'error',
+      { operation: 'rotate', error: expect.any(StoreUnavailableError) },
+    ])
+    recover()
+    const rotated = await sessions.commit(await sessions.open(cookie))
+    expect(rotated.cookie?.value).toMatch(/./)
+    expect(rotated.cookie?.value).not.toBe(cookie.split('=')[1])
+  })
+
+  it('refuses whoever changes something, whether or not a rotation is due', async () => {
+    const { cookie } = await login()
+    for (const change of [
+      (session: Session<Data>) => (session.data.visits = 1),
+      (session: Session<Data>) => session.flash('info', 'saved'),
+      (session: Session<Data>) => session.rotate(),
+    ]) {
+      const session = await sessions.open(cookie)
+      await expect(async () => {
+        await change(session)
+        await sessions.commit(session)
+      }).rejects.toThrow(StoreUnavailableError)
+      expect((await sessions.commit(session, { discard: true })).cookie).toBeUndefined()
+    }
   })
 })
 
