@@ -1,36 +1,13 @@
-// Runs the tests of the core, the embedded stores and Express on other versions of Node: `node scripts/other-nodes.mjs 22 24 26`.
+// Runs the tests of the embedded stores, of what watches and of Express on other versions of Node: `node scripts/other-nodes.mjs 22 24 26`. Those of the core,
+// the web adapter and Redis run there by scripts/runtimes.mjs.
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const TESTS = [
-  ...[
-    'token',
-    'cookie',
-    'codec',
-    'options',
-    'seal',
-    'merge',
-    'schema',
-    'session',
-    'one-visit',
-    'lifetime',
-    'login',
-    'management',
-  ],
-  ...[
-    'nobody',
-    'bad-input',
-    'stores',
-    'sqlite-store',
-    'every-store',
-    'node-response',
-    'frameworks/behaviour',
-    'testing',
-    'channels',
-    'otel',
-  ],
+  ...['stores', 'sqlite-store', 'every-store', 'node-response', 'frameworks/behaviour'],
+  ...['testing', 'channels', 'otel'],
 ].map((name) => `test/${name}.test.ts`)
 
 for (const version of process.argv.slice(2)) {
