@@ -295,6 +295,11 @@ describe.each(Object.keys(dashboardSites))('on %s', (framework) => {
     }
     expect((await site.send('GET', `${PATH}/api/sessions`, site.asAdmin)).status, 'no header').toBe(403)
     expect((await site.get('/api/sessions', '', { 'sec-fetch-site': 'cross-site' })).status).toBe(403)
+    // A browser from before Sec-Fetch-Site, where the site's own answer to preflights lets everybody in.
+    for (const origin of ['https://evil.example', 'null', `${site.origin}.evil.example`]) {
+      const old = { ...site.asAdmin, ...parameters, origin }
+      expect((await site.send('GET', `${PATH}/api/sessions`, old)).status, origin).toBe(403)
+    }
     expect((await site.send('GET', `${PATH}/api/revoke`, { ...site.asAdmin, ...parameters })).status).toBe(
       404,
     )
