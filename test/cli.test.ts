@@ -220,6 +220,31 @@ describe('holdfast migrate', () => {
     expect(existsSync(join(folder, 'new.db'))).toBe(false)
   })
 
+  it('loses nothing where both URLs are of one store, or the wrong way round', async () => {
+    const { url, records } = await site('sqlite', 30)
+    const { from } = partsOf(url)
+    const sorted = async (where: string) => (await everythingIn(where)).map(([key]) => key).sort()
+    const keys = await sorted(from)
+    expect(keys).toHaveLength(30)
+    const twice = ['migrate', '--from', from, '--to', from.replace('sqlite:', 'sqlite:///')]
+    expect((await run(...twice, '--dry-run')).stderr).toMatch(/^Warning: the new store has the same sessions/)
+    const same = await run(...twice)
+    expect([same.code, same.stdout]).toEqual([1, ''])
+    expect(same.stderr).toMatch(/^holdfast migrate: .*are the same store, under two names/m)
+    expect(await sorted(from)).toEqual(keys)
+
+    expect((await run(...moving(url))).code).toBe(0)
+    const back = ['migrate', '--from', to, '--to', from]
+    for (const args of [back, [...back, '--dry-run']]) {
+      const { code, stdout, stderr } = await run(...args)
+      expect([code, stdout]).toEqual([1, ''])
+      expect(stderr).toMatch(
+        /^holdfast migrate: of the first 30 sessions .* 30 have ended in the new one.*Exchange/m,
+      )
+    }
+    await expectMoved(url, records)
+  })
+
   it('says with --dry-run also what is the matter with the new store, and fails if it cannot be reached', async () => {
     const { url } = await site('sqlite', 2)
     await redis.cli('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru')

@@ -295,6 +295,11 @@ describe.each(Object.keys(dashboardSites))('on %s', (framework) => {
     }
     expect((await site.send('GET', `${PATH}/api/sessions`, site.asAdmin)).status, 'no header').toBe(403)
     expect((await site.get('/api/sessions', '', { 'sec-fetch-site': 'cross-site' })).status).toBe(403)
+    // A browser from before Sec-Fetch-Site, where the site's own answer to preflights lets everybody in.
+    for (const origin of ['https://evil.example', 'null', `${site.origin}.evil.example`]) {
+      const old = { ...site.asAdmin, ...parameters, origin }
+      expect((await site.send('GET', `${PATH}/api/sessions`, old)).status, origin).toBe(403)
+    }
     expect((await site.send('GET', `${PATH}/api/revoke`, { ...site.asAdmin, ...parameters })).status).toBe(
       404,
     )
@@ -347,6 +352,27 @@ describe('authorize', () => {
       expect(await site.get('/')).toMatchObject({ status: 403, text: 'Forbidden\n' })
       expect(String(site.errors)).toContain('authorize of the dashboard')
     }
+  })
+
+  it('that comes too late does no harm: somebody has answered already', async () => {
+    const rejected = vi.fn()
+    process.on('unhandledRejection', rejected)
+    cleanUp.push(() => process.removeListener('unhandledRejection', rejected))
+    const sessions = createSessions({ secret: SECRET, store: memoryStore() })
+    let allow = (_: boolean) => {}
+    const authorize = () => new Promise<boolean>((resolve) => void (allow = resolve))
+    const board = dashboard({ sessions, authorize })
+    const server = createServer((request, response) => {
+      board.node(request, response, () => response.end('the site'))
+      response.writeHead(503).end('late')
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    cleanUp.push(() => server.close(), board.close)
+    const { status } = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/sessions/`)
+    expect(status).toBe(503)
+    allow(true)
+    await new Promise((later) => setTimeout(later, 50))
+    expect(rejected).not.toHaveBeenCalled()
   })
 
   it('may require a recent login, which is no event', async () => {
@@ -451,6 +477,41 @@ describe('the overview', () => {
     expect(String(site.errors)).toContain('sweep failed in the background')
     const { notices } = json(await site.get('/api/overview'))
     expect(notices[0]).toMatchObject({ name: 'error', text: 'sweep: background' })
+  })
+
+  it('is not pushed out by what a visitor does again and again, nor filled by how they spell it', async () => {
+    const { sessions, board } = await start('node', { authorize: () => true })
+    const { events } = partsOf(sessions)!.core
+    events.emit('reuse', { handle: 'h', userId: 'ann', route: 'GET /' })
+    for (let i = 0; i < 60; i++) {
+      const cookie = `${sessions.policy.cookie.name}=${'A'.repeat(64)}`
+      await sessions.open({ headers: { cookie }, method: 'GET', url: `/${i}${'x'.repeat(8_000)}` })
+    }
+    const { notices } = (await direct(board, 'overview')).body
+    const names = notices.map(({ name }: { name: string }) => name)
+    expect(names).toEqual([...Array.from({ length: 10 }, () => 'forged'), 'reuse'])
+    expect(notices[0].text).toMatch(/^GET \/59x{200,}$/)
+    expect(JSON.stringify(notices).length).toBeLessThan(5_000)
+  })
+
+  it('takes whatever somebody throws', async () => {
+    const { sessions, board } = await start('node', { authorize: () => true })
+    const uncaught = vi.fn()
+    process.on('uncaughtException', uncaught)
+    cleanUp.push(() => process.removeListener('uncaughtException', uncaught))
+    const error = new Error('x')
+    Object.assign(error, { message: { of: 'a driver' } })
+    for (const thrown of [Object.create(null), Symbol('s'), undefined, error])
+      partsOf(sessions)!.core.events.emit('error', { operation: 'sweep', error: thrown })
+    await new Promise(setImmediate)
+    expect(uncaught).not.toHaveBeenCalled()
+    const { notices } = (await direct(board, 'overview')).body
+    expect(notices.map(({ text }: { text: string }) => text)).toEqual([
+      "sweep: { of: 'a driver' }",
+      'sweep: undefined',
+      'sweep: Symbol(s)',
+      'sweep: [Object: null prototype] {}',
+    ])
   })
 
   it('says since when the store is away, and when it is back', async () => {

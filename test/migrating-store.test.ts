@@ -652,6 +652,34 @@ describe('what it is made of', () => {
     expect(() => migratingStore({ from: store, to: {} as Store })).toThrow(/`to` must be a store/)
   })
 
+  it('that are one under two names are refused before a session is given up, and all stay', async () => {
+    const path = newPath()
+    const [from, to] = [sqliteStore(path), sqliteStore(path)]
+    const store = migratingStore({ from, to })
+    const keys = await fill(from, 30)
+    const message = /`from` and `to` are the same store/
+    await expect(store.drain()).rejects.toThrow(message)
+    await expect(store.scan!(undefined, 10)).rejects.toThrow(message)
+    const left = await from.scan!(undefined, 100)
+    expect(left.items.map(([key]) => key).sort()).toEqual([...keys].sort())
+    await store.close()
+  })
+
+  it('the wrong way round give up nothing of a session whose move was begun', async () => {
+    const [old, young] = [memoryStore(), memoryStore()]
+    const [key] = await fill(old, 1)
+    const before = await old.load(key!)
+    // Killed between seal and session.
+    const update = young.update
+    young.update = () => Promise.reject(new Error('killed'))
+    await expect(migratingStore({ from: old, to: young }).drain()).rejects.toThrow('killed')
+    young.update = update
+    const wrong = migratingStore({ from: young, to: old })
+    await expect(wrong.drain()).rejects.toThrow(/Exchange `from` and `to`/)
+    await expect(wrong.load(key!)).rejects.toThrow(/Exchange `from` and `to`/)
+    expect(await migratingStore({ from: old, to: young }).load(key!)).toEqual(before)
+  })
+
   it('can do what both can', () => {
     const full = intercepted(memoryStore(), (_name, perform) => perform())
     const bare = { ...full, users: undefined, externalIds: undefined, scan: undefined, sweep: undefined }

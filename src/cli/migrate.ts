@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { InvalidRecordError } from '../errors.ts'
 import type { Secret } from '../options.ts'
-import type { Store } from '../store.ts'
+import { isTombstone, type Store } from '../store.ts'
+import { inTime } from '../stores/in-time.ts'
 import { isSeal } from '../stores/migrating/stages.ts'
 import { type DrainProgress, type MigratingStore, migratingStore } from '../stores/migrating.ts'
 import { MIGRATING } from '../stores/url-parts.ts'
@@ -68,7 +69,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (143 by SIGTE
     const json = values.json === true
     if (values['dry-run']) return rehearse(urls, config.secrets, json)
     const [from, to] = [open(urls.from), open(urls.to)]
-    const progress = await move(migratingStore({ from, to, moves: urls.moves }), rate)
+    const look = () => refuseWrongWay(from, to)
+    const progress = await move(migratingStore({ from, to, moves: urls.moves }), rate, look)
     const { seen, moved, refused, total, done } = progress.last
     if (json) {
       const left = done ? 0 : total === undefined ? null : Math.max(0, total - seen) + refused
@@ -128,6 +130,40 @@ function ofSite(config: Config): Urls {
   return { from, to, moves: moves !== 'false' }
 }
 
+const SAMPLE = 100
+/** What a crash has brought back is far less. */
+const TOO_MANY = 0.1
+const LOOK = 10_000
+
+/** A session that has moved leaves a tombstone. Moved back onto it, it would have ended. What a store fails with, the move says better. */
+async function refuseWrongWay(from: Store, to: Store): Promise<void> {
+  const there = await inTime(LOOK, sample(from, to), () => new Error()).catch(() => [])
+  const ended = there.filter((found) => found !== SAME && isTombstone(found)).length
+  if (ended > 0 && ended >= there.length * TOO_MANY) {
+    throw new Error(
+      `of the first ${format(there.length)} sessions of the old store ${format(ended)} have ended in the new one, as those have that were moved from there. ` +
+        'Moved onto that they would be lost; nothing has been changed. Exchange --from and --to; or, to move back, give --to an empty store.',
+    )
+  }
+  // A crash can bring that back too, so that the move looks for itself.
+  if (there.length > 0 && there.every((found) => found === SAME))
+    process.stderr.write('Warning: the new store has the same sessions as the old one. Are they two?\n')
+}
+
+const SAME = 'same'
+
+/** What the new store has of the first sessions in the old one. */
+async function sample(from: Store, to: Store) {
+  const items = (await from.scan?.(undefined, SAMPLE))?.items ?? []
+  const live = items.filter(([, stored]) => !(isSeal(stored) as boolean) && stored.expires > Date.now())
+  return Promise.all(
+    live.map(async ([key, { rev }]) => {
+      const found = await to.load(key, { fresh: true })
+      return found !== undefined && 'rev' in found && found.rev === rev ? SAME : found
+    }),
+  )
+}
+
 function rateOf(given: unknown): number | undefined {
   if (given === undefined) return undefined
   const rate = /^\d+(\.\d+)?$/.test(String(given)) ? Number(given) : 0
@@ -138,6 +174,7 @@ function rateOf(given: unknown): number | undefined {
 async function move(
   store: MigratingStore,
   rate: number | undefined,
+  look: () => Promise<void>,
 ): Promise<{ last: DrainProgress; signal: AbortSignal }> {
   const signal = stopSignal()
   const wait = rate === undefined ? undefined : pace(rate, signal)
@@ -146,6 +183,7 @@ async function move(
   let last: DrainProgress | undefined
   let refused = 0
   try {
+    await look()
     last = await store.drain({
       count: true,
       batch: rate === undefined ? BATCH : Math.max(1, Math.min(PACED_BATCH, Math.floor(rate))),
@@ -227,6 +265,7 @@ function movedOf(count: number): string {
 async function rehearse({ from, to }: Urls, secrets: readonly Secret[], json: boolean): Promise<number> {
   const stores = { from: open(from), to: openIfThere(to) }
   try {
+    if (stores.to) await refuseWrongWay(stores.from, stores.to)
     const counted = await count(stores.from, secrets)
     for (const { finding, cure } of (await stores.to?.check?.(Date.now)) ?? []) {
       process.stderr.write(`Warning: ${finding} ${cure}\n`)

@@ -2,6 +2,7 @@ import { HoldfastError, InvalidRecordError, StoreUnavailableError } from '../err
 import { expiry } from '../lifetime.ts'
 import type { SessionInfo } from '../management.ts'
 import { infoOf } from '../management.ts'
+import type { HttpRequest } from '../request.ts'
 import { header } from '../request.ts'
 import { crossOrigin } from '../security/csrf.ts'
 import { NEVER, UnsupportedError } from '../store.ts'
@@ -98,15 +99,17 @@ export function createApi(shown: readonly Shown[]) {
 }
 
 /**
- * A browser says where that comes from, unless it is an old one, or speaks plain http with another host; then Origin must be ours where something is
- * to change. Whoever says nothing at all has no business with that.
+ * A browser says where that comes from, unless it is an old one, or speaks plain http with another host; then Origin must be ours. A browser leaves
+ * it out where its own page reads. Whoever says nothing at all has no business with what changes something.
  */
 function isForged(request: DashboardRequest): boolean {
   const site = header(request, 'sec-fetch-site')
   if (site !== undefined) return site !== 'same-origin'
-  if (request.method === 'GET') return false
-  if (header(request, 'origin') === undefined) return true
-  return crossOrigin(request, { trustedOrigins: new Set(), strict: true }, '') !== undefined
+  if (header(request, 'origin') === undefined) return request.method !== 'GET'
+  // Reading counts as well: whatever answers preflights for the whole site may have agreed to this one.
+  const { headers, url } = request
+  const asChange = { headers, url, method: 'POST' } as HttpRequest
+  return crossOrigin(asChange, { trustedOrigins: new Set(), strict: true }, '') !== undefined
 }
 
 async function overview(

@@ -1,4 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { inspect } from 'node:util'
 import type { CommitMessage, EventMessage, StoreMessage } from '../channels.ts'
 import type { Core } from '../core.ts'
 import { StoreUnavailableError } from '../errors.ts'
@@ -34,6 +35,9 @@ export type Range = 'hour' | 'day'
 
 const SECOND = 1000
 const NOTICES = 50
+/** Of each kind for which nobody needs a session: what one visitor does a hundred times must not push out all else. */
+const ANYBODYS_NOTICES = 10
+const LONGEST_TEXT = 300
 /** Those that one request waits for. What goes through many records at once takes as long as there are many. */
 const TIMED = new Set(['load', 'create', 'update', 'touch', 'destroy', 'carry'])
 
@@ -66,6 +70,10 @@ export function watch({ settings }: Core): Watch {
     if (what === 'recovered') outageSince = undefined
     if (!NOTED.has(what)) return
     notices.unshift(noticeOf(clock(), told))
+    if (ANYBODYS.has(what)) {
+      const same = notices.filter((notice) => notice.name === what)
+      if (same.length > ANYBODYS_NOTICES) notices.splice(notices.indexOf(same.at(-1)!), 1)
+    }
     if (notices.length > NOTICES) notices.pop()
   }
 
@@ -127,10 +135,14 @@ const NOTED: ReadonlySet<keyof SessionEvents> = new Set([
   ...(['outage', 'recovered', 'error'] as const),
 ])
 
+const ANYBODYS: ReadonlySet<keyof SessionEvents> = new Set([
+  ...(['forged', 'duplicate', 'refusedProof', 'uncommitted'] as const),
+])
+
 /** Of the event only what is known to be for people: no value of `data`, and of an error its message alone. */
 function noticeOf(at: number, { name, event }: Pick<EventMessage, 'name' | 'event'>): Notice {
   const { handle, userId } = event as { handle?: string; userId?: string }
-  const text = textOf(name, event)
+  const text = textOf(name, event)?.slice(0, LONGEST_TEXT)
   return { at, name, ...(handle && { handle }), ...(userId && { userId }), ...(text && { text }) }
 }
 
@@ -162,4 +174,8 @@ function textOf(name: keyof SessionEvents, event: SessionEvents[keyof SessionEve
   }
 }
 
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error)).slice(0, 300)
+/** Of whatever somebody threw. What a listener of the channel throws would end the process. */
+function messageOf(error: unknown): string {
+  const message: unknown = error instanceof Error ? error.message : error
+  return typeof message === 'string' ? message : inspect(message)
+}

@@ -47,7 +47,8 @@ export interface NextSessions<Data extends object> {
   /**
    * A Server Action that is given the session before its own arguments. What it changed is saved, and the cookie set, when its promise resolves, and
    * also before a `redirect()` or `notFound()` that it throws; any other error discards what is not saved yet. An error that says the session could not be
-   * saved is thrown to the caller. Actions that call one another share the session of the outermost.
+   * saved is thrown to the caller. Actions that call one another share the session of the outermost. Of those that
+   * something else calls one after the other, in one request, the first sets the cookie: a login in a later one throws `HeadersSentError`.
    */
   action<Args extends unknown[], Result>(
     handler: (session: Session<Data>, ...args: Args) => Result | Promise<Result>,
@@ -125,13 +126,34 @@ export function nextSessions<Data extends object>(
     return async (...args) => {
       const request = await headers()
       const known = opened.get(request)
-      if (known?.mayWrite) return handler(await known.opening, ...args)
+      if (known?.mayWrite) return sharing(known, (session) => handler(session, ...args))
       const opening = sessions.open(sourceOf(request, 'POST'))
-      opened.set(request, { opening, mayWrite: true })
+      const own: Opened<Data> = { opening, mayWrite: true }
+      opened.set(request, own)
       const session = await opening
-      const result = await savingBeforeSignals(session, () => handler(session, ...args), { discard: true })
-      await save(session, {})
+      try {
+        const result = await savingBeforeSignals(session, () => handler(session, ...args), { discard: true })
+        await save(session, {})
+        return result
+      } finally {
+        own.isOver = true
+      }
+    }
+  }
+
+  /** One that is called by another saves with it; one that goes on when that is over, or comes after it, saves by itself. */
+  async function sharing<Result>(
+    known: Opened<Data>,
+    work: (session: Session<Data>) => Result | Promise<Result>,
+  ): Promise<Result> {
+    const session = await known.opening
+    try {
+      const result = await work(session)
+      if (known.isOver) await session.commit()
       return result
+    } catch (error) {
+      if (known.isOver && signalledStatus(error) !== undefined) await session.commit()
+      throw error
     }
   }
 
@@ -224,6 +246,8 @@ export function nextSessions<Data extends object>(
 interface Opened<Data extends object> {
   readonly opening: Promise<Session<Data>>
   readonly mayWrite: boolean
+  /** Its answer is made. */
+  isOver?: boolean
 }
 
 /** What an answer to an action says in any case, or says better: it is a POST, and `no-store`. */

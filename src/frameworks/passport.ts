@@ -163,7 +163,8 @@ function checkId(id: unknown): string {
 function flash(session: Session<object>, category?: string, message?: string): unknown {
   if (category !== undefined && message !== undefined) return session.flash(category, message)
   if (category !== undefined) return session.takeFlashes(category).map((one) => one.message)
-  const all: Record<string, string[]> = {}
-  for (const one of session.takeFlashes()) (all[one.category] ??= []).push(one.message)
-  return all
+  const all = new Map<string, string[]>()
+  for (const one of session.takeFlashes())
+    all.set(one.category, [...(all.get(one.category) ?? []), one.message])
+  return Object.fromEntries(all)
 }

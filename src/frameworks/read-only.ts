@@ -35,7 +35,7 @@ export interface ReadonlySession<Data extends object = Record<string, unknown>>
   readonly data: ReadonlyData<Data>
 }
 
-const HARMLESS: ReadonlySet<string | symbol> = new Set([...READS, 'toJSON'])
+const HARMLESS: ReadonlySet<string | symbol> = new Set(READS)
 
 /** `refusal` makes the error of a write, by what was tried. */
 export function readOnly<Data extends object>(
@@ -49,6 +49,12 @@ export function readOnly<Data extends object>(
       if (name === 'data') return (data ??= readOnlyData(target.data, refusal))
       const value: unknown = Reflect.get(target, name, target)
       if (typeof value !== 'function') return value
+      if (name === 'toJSON') {
+        return () => {
+          const shown = value.call(target) as object
+          return 'data' in shown ? { ...shown, data: Reflect.get(view, 'data') } : shown
+        }
+      }
       if (typeof name === 'symbol' || HARMLESS.has(name)) return value.bind(target)
       return () => {
         throw refusal(`session.${name}()`)
@@ -77,6 +83,7 @@ function readOnlyData(data: object, refusal: (what: string) => Error): unknown {
       return copy
     }
     if (value instanceof Date) return keep(value, new Date(value), SETTERS, path)
+    if (value instanceof Buffer) return Buffer.from(value) // whose slice() is of the same bytes
     if (value instanceof Uint8Array) return value.slice()
     if (!isPlain(value)) return value // what a codec of the application's own makes
     const copy: Record<string, unknown> = Array.isArray(value) ? ([] as never) : {}

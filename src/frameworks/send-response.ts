@@ -16,6 +16,7 @@ export function createNodeHandler(
 
 async function send(answer: Response, response: ServerResponse): Promise<void> {
   const body = new Uint8Array(await answer.arrayBuffer())
+  if (response.headersSent) return // somebody has answered meanwhile, a time limit for instance
   response.statusCode = answer.status
   for (const [name, value] of answer.headers) response.setHeader(name, value)
   response.end(body)

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
 import {
   type Finding,
@@ -90,7 +91,8 @@ export interface DrainProgress {
  * await store.drain({ count: true, onProgress: ({ seen, total }) => console.log(`${seen} of ${total}`) })
  * ```
  *
- * @throws TypeError if one of the two is not a store, or both are the same. Operations throw what the two stores throw.
+ * @throws TypeError if one of the two is not a store, or both are the same. Operations throw what the two stores throw, and StoreError where what
+ * they find shows that both are one store under two names, or that the two are the wrong way round.
  */
 export function migratingStore({ from, to, moves = true }: MigratingStoreOptions): MigratingStore {
   for (const [name, store] of Object.entries({ from, to })) {
@@ -115,6 +117,12 @@ interface Home {
 /** For what is given up in the old store next: what the new one forgot in a crash would be gone. */
 const SAFE = { durable: true }
 
+/** No manager has a name that begins so. */
+const MARK = '_apart:'
+/** The end of time for a mark: no tombstone of it is of use. */
+const LONG_AGO = 1
+const MARK_LASTS = 10 * 60_000
+
 /** The argument that this is right is in docs/decisions/017-migrating.md. */
 class MigratingStore implements Store {
   readonly name = 'migrating'
@@ -128,6 +136,7 @@ class MigratingStore implements Store {
   readonly #from: Store
   readonly #to: Store
   readonly #moves: boolean
+  #known: Promise<void> | undefined
 
   constructor(from: Store, to: Store, moves: boolean) {
     this.#from = from
@@ -294,6 +303,9 @@ class MigratingStore implements Store {
     for (;;) {
       if (isEndedCopy(there)) {
         await to.destroy(key, there.expires)
+      } else if (isSeal(there)) {
+        const problem = 'the new store has sessions that were moving to the old one. Exchange `from` and `to`'
+        throw new StoreError(this.name, 'load', problem, { retryable: false })
       } else if (there !== undefined && !isCopy(there)) {
         return { store: to, found: there }
       } else {
@@ -366,12 +378,35 @@ class MigratingStore implements Store {
    * or ended, by somebody who was interrupted or since `to` has already forgotten what had expired, goes.
    */
   async #move([key, listed]: Page['items'][number]): Promise<boolean> {
-    const { store, found = listed, moved } = await this.#home(key, { fresh: true })
+    const { store, found, moved } = await this.#home(key, { fresh: true })
     if (moved) return true
     if (store === this.#to) {
-      await this.#from.destroy(key, isTombstone(found) ? found.destroyedUntil : found.expires)
+      if (found !== undefined) await this.#apart()
+      const last = found ?? listed
+      await this.#from.destroy(key, isTombstone(last) ? last.destroyedUntil : last.expires)
     }
     return false
+  }
+
+  /** Two names of one server are not two stores, and what is left over in the old one would be the session itself. Looked at once. */
+  #apart(): Promise<void> {
+    this.#known ??= this.#lookApart().catch((error) => {
+      this.#known = undefined
+      throw error
+    })
+    return this.#known
+  }
+
+  async #lookApart(): Promise<void> {
+    const key = MARK + randomBytes(15).toString('base64url')
+    const now = Date.now()
+    const mark = { rev: 'mark', text: '', lastSeen: now, expires: now + MARK_LASTS }
+    await this.#to.create(key, mark)
+    const found = await this.#from.load(key, { fresh: true })
+    await this.#to.destroy(key, LONG_AGO)
+    if (found === undefined) return
+    const problem = '`from` and `to` are the same store, under two names. Give another `to`'
+    throw new StoreError(this.name, 'drain', problem, { retryable: false })
   }
 
   /** Nothing if it was stopped. */

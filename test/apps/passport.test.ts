@@ -314,6 +314,20 @@ describe('a request through passportSessions', () => {
     expect(seen).toEqual({ error: expect.any(SessionLimitError), user: undefined, userId: undefined })
   })
 
+  it('gives all flash messages by category, whatever it is called', async () => {
+    const { seen } = await request((req) => {
+      const { flash } = req as unknown as { flash(category?: string, message?: string): unknown }
+      for (const category of ['__proto__', 'constructor', 'error']) flash(category, `of ${category}`)
+      flash('error', 'another')
+      return flash()
+    })
+    expect(Object.entries(seen as object)).toEqual([
+      ['__proto__', ['of __proto__']],
+      ['constructor', ['of constructor']],
+      ['error', ['of error', 'another']],
+    ])
+  })
+
   it('fails a login that serializeUser refuses, with its error', async () => {
     const refusal = new Error('no')
     const { seen } = await request((req, passport) => {

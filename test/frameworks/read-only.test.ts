@@ -39,6 +39,15 @@ it('shows data that refers to itself', async () => {
   expect(seen.data.self).toBe(seen.data)
 })
 
+it('is not written through by what it is logged as, nor by the bytes of a Buffer', async () => {
+  const { session, seen } = await view({ list: [1], bytes: Buffer.of(1, 2) })
+  const logged = (seen as unknown as { toJSON(): { data: { list: number[] } } }).toJSON()
+  expect(JSON.parse(JSON.stringify(seen))).toMatchObject({ handle: session.handle, data: { list: [1] } })
+  expect(() => logged.data.list.push(2)).toThrow(ReadOnlySessionError)
+  ;(seen.data.bytes as Buffer)[0] = 9
+  expect(session.data).toEqual({ list: [1], bytes: Buffer.of(1, 2) })
+})
+
 it('refuses every change, names what was tried, and leaves the session as it was', async () => {
   const { session, seen } = await view({
     list: [{ n: 1 }],

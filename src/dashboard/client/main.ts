@@ -1,6 +1,6 @@
 import type { Overview } from '../wire.ts'
 import { announce } from './confirm.ts'
-import { h, put } from './dom.ts'
+import { h, put, visible } from './dom.ts'
 import { setClock } from './format.ts'
 import { listView } from './list.ts'
 import { overviewView } from './overview.ts'
@@ -82,7 +82,7 @@ async function route(isFirst = false): Promise<void> {
 }
 
 function open({ title, element }: View, isFirst = false): void {
-  document.title = `${title} · Sessions`
+  document.title = `${visible(title)} · Sessions`
   put(main, element)
   if (isFirst) return
   scrollTo(0, 0)
