@@ -504,6 +504,7 @@ function failures(
   )
 }
 
+/** Of one session, by one of the two stores: what this store itself finds wrong is wrong about all of them. */
 function isRefusal(error: unknown): boolean {
-  return error instanceof StoreError && !error.retryable
+  return error instanceof StoreError && !error.retryable && error.store !== 'migrating'
 }
