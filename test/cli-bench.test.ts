@@ -127,7 +127,7 @@ describe.each(Object.entries(kinds))('holdfast bench on a %s store', (name, { ur
     expect(reads.p99).toBeGreaterThanOrEqual(reads.p50)
     // With four at once, as many take a median each.
     expect(pageViewsPerSecond).toBeLessThan((4 * 2 * 1000) / reads.p50)
-    await until(async () => (await size()) === sizeBefore)
+    await until(async () => (await size()) <= sizeBefore)
     expect(await everything()).toEqual(before)
   }, 60_000)
 })
@@ -160,7 +160,7 @@ describe('holdfast bench', () => {
       const { seconds, removed } = JSON.parse(stdout)
       expect(seconds).toBeLessThan(30)
       expect(removed).toBeGreaterThan(0)
-      await until(async () => (await size()) === sizeBefore)
+      await until(async () => (await size()) <= sizeBefore)
       expect(await everything()).toEqual(before)
     },
   )
@@ -210,6 +210,7 @@ async function site(url: string): Promise<() => Promise<unknown>> {
     const again = openStore(url)
     const page = await again.scan?.(undefined, 1000)
     await again.close?.()
-    return page?.items
+    // A scan of Redis has no order.
+    return page && [...page.items].sort(([a], [b]) => (a < b ? -1 : 1))
   }
 }
