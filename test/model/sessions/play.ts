@@ -84,6 +84,7 @@ class Game {
     const created = new Map<string, number>()
     this.#timeline = new Timeline(() => this.#climate.traffic.settle())
     this.#climate = new Climate(this.#timeline, (key) => {
+      if (key.startsWith('_apart:')) return // no session: by this a migrating store tells its two stores from one
       const session = key.slice(key.lastIndexOf(':') + 1)
       if (!created.has(session)) created.set(session, this.#timeline.now)
     })
