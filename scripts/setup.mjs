@@ -1,16 +1,18 @@
-// Installs the dependencies (a peer in the benchmark says that it wants a newer Node, and works on 20) when they are missing or the lock file has changed, so that `npm start` and `npm test` work in a fresh clone.
+// Installs the dependencies, and those of the documentation beside them, when they are missing or their lock file has changed, so that `npm start` and `npm test` work in a fresh clone.
+// (A peer in the benchmark says that it wants a newer Node, and works on 20.)
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-const root = fileURLToPath(new URL('..', import.meta.url))
-const stamp = `${root}node_modules/.holdfast-lock`
-const lock = readFileSync(`${root}package-lock.json`, 'utf8')
+for (const folder of ['..', '../site']) install(fileURLToPath(new URL(`${folder}/`, import.meta.url)))
 
-if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
+function install(folder) {
+  const stamp = `${folder}node_modules/.holdfast-lock`
+  const lock = readFileSync(`${folder}package-lock.json`, 'utf8')
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return
   console.log('Installing dependencies …')
   const { status } = spawnSync('npm', ['ci', '--loglevel=error'], {
-    cwd: root,
+    cwd: folder,
     stdio: 'inherit',
     shell: process.platform === 'win32',
   })
