@@ -33,10 +33,11 @@ export function cookieHeader(source: RequestSource): string {
   return header(source, 'cookie') ?? ''
 }
 
-/** Where the request went, for events: method and path, without the query. */
+/** Where the request went, for events: method and path, without the query. Whatever the URL is, to be told of a request fails none. */
 export function routeOf(source: RequestSource): string | undefined {
   if (source === undefined || typeof source === 'string' || !source.url) return undefined
-  const path = isWebRequest(source) ? new URL(source.url).pathname : source.url.split('?', 1)[0]
+  const isAbsolute = isWebRequest(source) && URL.canParse(source.url)
+  const path = isAbsolute ? new URL(source.url).pathname : source.url.split('?', 1)[0]
   return `${source.method} ${path}`
 }
 

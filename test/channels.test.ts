@@ -115,6 +115,14 @@ describe('what is told', () => {
     expect(saying('open.start')).toMatchObject([{ route: 'POST /cart' }])
   })
 
+  it('opens a request whose URL is no whole one as it would unwatched', async () => {
+    const { sessions } = setUp()
+    const request = { url: '/cart?item=tea', method: 'GET', headers: new Headers() }
+    await sessions.open(request as unknown as Request)
+    expect(saying('open.start')).toMatchObject([{ route: 'GET /cart' }])
+    expect(saying('open.asyncEnd')).toMatchObject([{ outcome: 'none' }])
+  })
+
   it('says what became of each cookie', async () => {
     const { sessions, clock } = setUp()
     const [ann, bob] = [browser(sessions), browser(sessions)]
