@@ -47,10 +47,11 @@ Without --from and --to, both are those of the migrating: URL in the environment
 .js or .json. Use that for URLs with a password in them: everybody on this machine can read the command lines of running programs. In that
 URL each of & # % + in the two must be percent-encoded.
 
-JSON: { from, to, seen, moved, left, done }: the names of the stores, how many sessions were met, how many of them this command moved (the
-others had moved or ended already), and about how many are left. With --dry-run: { from, to, sessions, expired, begun, unreadable, unchecked, reason }:
-those that would move (expired ones and those whose move was begun among them), of them those that cannot be read, those that are
-sealed and not looked into, since HOLDFAST_SECRET is not set, and why the last one could not be read. All of them move as they are.
+JSON: { from, to, seen, moved, refused, left, done }: the names of the stores, how many sessions were met, how many of them this command moved
+and how many cannot move (the others had moved or ended already), and about how many are left, those that cannot move among them. With
+--dry-run: { from, to, sessions, expired, begun, unreadable, unchecked, reason }: those that would move (expired ones and those whose move
+was begun among them), of them those that cannot be read, those that are sealed and not looked into, since HOLDFAST_SECRET is not set, and
+why the last one could not be read. All of them move as they are.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (143 by SIGTERM).
 `,
