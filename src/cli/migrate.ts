@@ -6,7 +6,7 @@ import { type Config, readConfig } from './config.ts'
 import { printJson, printLine } from './output.ts'
 import { format, Progress } from './progress.ts'
 import { rehearse } from './rehearsal.ts'
-import { endsWithTheProcess, open, partsIn, refuseMissingPath, refusePositionals } from './site.ts'
+import { endsWithTheProcess, open, partsIn, refuseMissingPath, refusePositionals, warnOnce } from './site.ts'
 import { exitCodeOf, stopSignal } from './stop.ts'
 import { refuseWrongWay } from './wrong-way.ts'
 
@@ -140,7 +140,9 @@ async function move(
   const signal = stopSignal()
   const wait = rate === undefined ? undefined : pace(rate, signal)
   const display = new Progress(process.stderr, 'Counting the sessions of the old store')
-  warnOf(store, (warning) => display.note(warning))
+  const warn = warnOnce((line) => display.note(line))
+  // What the stores have to say of themselves: a server that evicts, for instance.
+  store.reportTo((_operation, { message }) => warn(message))
   let last: DrainProgress | undefined
   let refused = 0
   try {
@@ -167,15 +169,6 @@ async function move(
     // What has moved has moved, and an error of the move says more.
     await store.close().catch(() => {})
   }
-}
-
-/** What the stores have to say of themselves: a server that evicts, for instance. Each once. */
-function warnOf(store: MigratingStore, warn: (warning: string) => void): void {
-  const told = new Set<string>()
-  store.reportTo((_operation, { message }) => {
-    if (!told.has(message)) warn(`Warning: ${message}`)
-    told.add(message)
-  })
 }
 
 /** Waits until as many may have been seen. Time that was lost is not made up for: that would be faster than `rate` for a while. */
