@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { freePort } from './free-port.mjs'
 
 /** With npm's cache warm. Most of it is npm's. */
 const LIMIT_SECONDS = 60
@@ -151,12 +151,4 @@ async function visitTwice(cwd, args, port) {
     await exited
   }
   assert.equal(printed, '')
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((done) => server.once('listening', done))
-  const { port } = server.address()
-  await new Promise((done) => server.close(done))
-  return port
 }
