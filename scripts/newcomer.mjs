@@ -82,10 +82,11 @@ try {
     run(join(typed, 'node_modules/.bin/tsc'), ['-p', '.'], here)
     let file = join(here, 'out/server.js')
     if (name === 'bundler') {
-      file = join(here, 'bundle.mjs')
+      // Several files: what only sessions.check() needs is imported when it is called.
+      file = join(here, 'bundle/server.js')
       run(
         join(typed, 'node_modules/.bin/rolldown'),
-        ['server.ts', '--platform', 'node', '--format', 'esm', '--file', file],
+        ['server.ts', '--platform', 'node', '--format', 'esm', '--dir', 'bundle'],
         here,
       )
     } else if (type === 'commonjs') {
