@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, it } from 'vitest'
 import { client } from './helpers/client.ts'
+import { freePort } from './servers/process.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -41,14 +41,6 @@ describe.each(counters)('the counter for %s in the README', (name, code) => {
 it('has a counter for each framework', () => {
   expect(counters.map(([name]) => name)).toEqual(['Express', 'Fastify', 'Koa', 'Hono', 'node:http'])
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
-  const { port } = server.address() as { port: number }
-  await new Promise((done) => server.close(done))
-  return port
-}
 
 async function untilItAnswers(ask: () => Promise<unknown>): Promise<void> {
   for (let tries = 0; tries < 300; tries++) {

@@ -3,7 +3,6 @@ import { parseArgs } from 'node:util'
 import { bench } from './bench.ts'
 import { type Command, DONE, FAILED, type Given, messageOf, UsageError, WRONG_USAGE } from './command.ts'
 import { doctor } from './doctor.ts'
-
 import { init } from './init.ts'
 import { ownPackage } from './installation.ts'
 import { list } from './list.ts'

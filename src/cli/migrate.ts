@@ -1,19 +1,14 @@
-import { existsSync } from 'node:fs'
-import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
-import { InvalidRecordError } from '../errors.ts'
-import type { Secret } from '../options.ts'
-import { isTombstone, type Store } from '../store.ts'
-import { inTime } from '../stores/in-time.ts'
-import { isSeal } from '../stores/migrating/stages.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type DrainProgress, type MigratingStore, migratingStore } from '../stores/migrating.ts'
 import { MIGRATING } from '../stores/url-parts.ts'
 import { type Command, DONE, FAILED, type Given, messageOf, UsageError } from './command.ts'
 import { type Config, readConfig } from './config.ts'
-import { printFacts, printJson, printLine } from './output.ts'
+import { printJson, printLine } from './output.ts'
 import { format, Progress } from './progress.ts'
-import { isSealed, unpacker } from './reading.ts'
-import { endsWithTheProcess, open, partsIn, pathIn, refuseMissingPath, refusePositionals } from './site.ts'
+import { rehearse } from './rehearsal.ts'
+import { endsWithTheProcess, open, partsIn, refuseMissingPath, refusePositionals, warnOnce } from './site.ts'
 import { exitCodeOf, stopSignal } from './stop.ts'
+import { refuseWrongWay } from './wrong-way.ts'
 
 export const migrate: Command = {
   summary: 'moves all sessions to another store while the site runs',
@@ -52,10 +47,11 @@ Without --from and --to, both are those of the migrating: URL in the environment
 .js or .json. Use that for URLs with a password in them: everybody on this machine can read the command lines of running programs. In that
 URL each of & # % + in the two must be percent-encoded.
 
-JSON: { from, to, seen, moved, left, done }: the names of the stores, how many sessions were met, how many of them this command moved (the
-others had moved or ended already), and about how many are left. With --dry-run: { from, to, sessions, expired, begun, unreadable, unchecked, reason }:
-those that would move (expired ones and those whose move was begun among them), of them those that cannot be read, those that are
-sealed and not looked into, since HOLDFAST_SECRET is not set, and why the last one could not be read. All of them move as they are.
+JSON: { from, to, seen, moved, refused, left, done }: the names of the stores, how many sessions were met, how many of them this command moved
+and how many cannot move (the others had moved or ended already), and about how many are left, those that cannot move among them. With
+--dry-run: { from, to, sessions, expired, begun, unreadable, unchecked, reason }: those that would move (expired ones and those whose move
+was begun among them), of them those that cannot be read, those that are sealed and not looked into, since HOLDFAST_SECRET is not set, and
+why the last one could not be read. All of them move as they are.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (143 by SIGTERM).
 `,
@@ -67,7 +63,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (143 by SIGTE
     const config = await readConfig()
     const urls = urlsOf(values, config)
     const json = values.json === true
-    if (values['dry-run']) return rehearse(urls, config.secrets, json)
+    if (values['dry-run']) return rehearse(urls.from, urls.to, config.secrets, json)
     const [from, to] = [open(urls.from), open(urls.to)]
     const look = () => refuseWrongWay(from, to)
     const progress = await move(migratingStore({ from, to, moves: urls.moves }), rate, look)
@@ -84,7 +80,6 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C (143 by SIGTE
 /** How many are moved at once, and how many if there is a rate to keep. */
 const BATCH = 50
 const PACED_BATCH = 20
-const PAGE = 1000
 /** Of the sessions that cannot move, how many are named. */
 const REFUSALS_TOLD = 20
 
@@ -130,40 +125,6 @@ function ofSite(config: Config): Urls {
   return { from, to, moves: moves !== 'false' }
 }
 
-const SAMPLE = 100
-/** What a crash has brought back is far less. */
-const TOO_MANY = 0.1
-const LOOK = 10_000
-
-/** A session that has moved leaves a tombstone. Moved back onto it, it would have ended. What a store fails with, the move says better. */
-async function refuseWrongWay(from: Store, to: Store): Promise<void> {
-  const there = await inTime(LOOK, sample(from, to), () => new Error()).catch(() => [])
-  const ended = there.filter((found) => found !== SAME && isTombstone(found)).length
-  if (ended > 0 && ended >= there.length * TOO_MANY) {
-    throw new Error(
-      `of the first ${format(there.length)} sessions of the old store ${format(ended)} have ended in the new one, as those have that were moved from there. ` +
-        'Moved onto that they would be lost; nothing has been changed. Exchange --from and --to; or, to move back, give --to an empty store.',
-    )
-  }
-  // A crash can bring that back too, so that the move looks for itself.
-  if (there.length > 0 && there.every((found) => found === SAME))
-    process.stderr.write('Warning: the new store has the same sessions as the old one. Are they two?\n')
-}
-
-const SAME = 'same'
-
-/** What the new store has of the first sessions in the old one. */
-async function sample(from: Store, to: Store) {
-  const items = (await from.scan?.(undefined, SAMPLE))?.items ?? []
-  const live = items.filter(([, stored]) => !(isSeal(stored) as boolean) && stored.expires > Date.now())
-  return Promise.all(
-    live.map(async ([key, { rev }]) => {
-      const found = await to.load(key, { fresh: true })
-      return found !== undefined && 'rev' in found && found.rev === rev ? SAME : found
-    }),
-  )
-}
-
 function rateOf(given: unknown): number | undefined {
   if (given === undefined) return undefined
   const rate = /^\d+(\.\d+)?$/.test(String(given)) ? Number(given) : 0
@@ -179,7 +140,9 @@ async function move(
   const signal = stopSignal()
   const wait = rate === undefined ? undefined : pace(rate, signal)
   const display = new Progress(process.stderr, 'Counting the sessions of the old store')
-  warnOf(store, (warning) => display.note(warning))
+  const warn = warnOnce((line) => display.note(line))
+  // What the stores have to say of themselves: a server that evicts, for instance.
+  store.reportTo((_operation, { message }) => warn(message))
   let last: DrainProgress | undefined
   let refused = 0
   try {
@@ -206,15 +169,6 @@ async function move(
     // What has moved has moved, and an error of the move says more.
     await store.close().catch(() => {})
   }
-}
-
-/** What the stores have to say of themselves: a server that evicts, for instance. Each once. */
-function warnOf(store: MigratingStore, warn: (warning: string) => void): void {
-  const told = new Set<string>()
-  store.reportTo((_operation, { message }) => {
-    if (!told.has(message)) warn(`Warning: ${message}`)
-    told.add(message)
-  })
 }
 
 /** Waits until as many may have been seen. Time that was lost is not made up for: that would be faster than `rate` for a while. */
@@ -258,93 +212,4 @@ function outcomeOf({ seen, moved, refused, total, done }: DrainProgress, { abort
 
 function movedOf(count: number): string {
   return count === 1 ? '1 session has moved' : `${format(count)} sessions have moved`
-}
-
-// ---- --dry-run ----
-
-async function rehearse({ from, to }: Urls, secrets: readonly Secret[], json: boolean): Promise<number> {
-  const stores = { from: open(from), to: openIfThere(to) }
-  try {
-    if (stores.to) await refuseWrongWay(stores.from, stores.to)
-    const counted = await count(stores.from, secrets)
-    for (const { finding, cure } of (await stores.to?.check?.(Date.now)) ?? []) {
-      process.stderr.write(`Warning: ${finding} ${cure}\n`)
-    }
-    // The names of schemes, where that of a store is not to be had.
-    const toName = stores.to?.name ?? to.slice(0, to.indexOf(':'))
-    if (json) printJson({ from: stores.from.name, to: toName, ...counted })
-    else printRehearsal(counted)
-    return DONE
-  } finally {
-    await Promise.allSettled([stores.from.close?.(), stores.to?.close?.()])
-  }
-}
-
-/** What would make a file or a folder is left alone. */
-function openIfThere(url: string): Store | undefined {
-  const path = pathIn(url)
-  return path === undefined || existsSync(path) ? open(url) : undefined
-}
-
-interface Rehearsal {
-  sessions: number
-  expired: number
-  begun: number
-  unreadable: number
-  unchecked: number
-  /** Of the last one that could not be read. */
-  reason: string | null
-}
-
-async function count(store: Store, secrets: readonly Secret[]): Promise<Rehearsal> {
-  if (!store.scan) {
-    throw new Error(
-      `the ${store.name} store cannot list its sessions. They move when they are next seen: keep the migrating: URL for as long as a session lives.`,
-    )
-  }
-  const counted: Rehearsal = {
-    sessions: 0,
-    expired: 0,
-    begun: 0,
-    unreadable: 0,
-    unchecked: 0,
-    reason: null,
-  }
-  const unpack = unpacker(secrets)
-  let cursor: string | undefined
-  do {
-    const page = await store.scan(cursor, PAGE)
-    for (const [key, stored] of page.items) {
-      counted.sessions++
-      const isBegun: boolean = isSeal(stored)
-      if (isBegun) counted.begun++
-      else if (stored.expires <= Date.now()) counted.expired++
-      else if (isSealed(stored) && secrets.length === 0) counted.unchecked++
-      else {
-        try {
-          unpack(key, stored)
-        } catch (error) {
-          if (!(error instanceof InvalidRecordError)) throw error
-          counted.unreadable++
-          counted.reason = error.message
-        }
-      }
-    }
-    cursor = page.cursor
-    await turn()
-  } while (cursor !== undefined)
-  return counted
-}
-
-function printRehearsal({ sessions, expired, begun, unreadable, unchecked, reason }: Rehearsal): void {
-  printLine('Nothing has been changed. What would move:')
-  printFacts([
-    ['sessions', format(sessions)],
-    ...(expired > 0 ? [['expired among them', format(expired)] as const] : []),
-    ...(begun > 0 ? [['begun by a move that was interrupted', format(begun)] as const] : []),
-    ['cannot be read', unreadable > 0 ? `${format(unreadable)} (${reason})` : '0'],
-    ...(unchecked > 0
-      ? [['sealed, not looked into', `${format(unchecked)} (HOLDFAST_SECRET is not set)`] as const]
-      : []),
-  ])
 }

@@ -161,10 +161,11 @@ export function managerOf(
   return sessions
 }
 
-function warnOnce(): (message: string) => void {
+/** Tells each warning once. @param tell given a line of its own, without its end; on stderr by default */
+export function warnOnce(tell = (line: string): unknown => process.stderr.write(`${line}\n`)) {
   const told = new Set<string>()
-  return (message) => {
-    if (!told.has(message)) process.stderr.write(`Warning: ${message}\n`)
+  return (message: string): void => {
+    if (!told.has(message)) tell(`Warning: ${message}`)
     told.add(message)
   }
 }

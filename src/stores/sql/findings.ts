@@ -3,7 +3,7 @@ import type { Finding } from '../../store.ts'
 import { clockFindings } from '../clock-finding.ts'
 import { diskFindings } from '../disk-findings.ts'
 import type { SqlExecutor } from './executor.ts'
-import { faultsIn, type TableSchema } from './schema.ts'
+import { faultsIn, MYSQL_KEYS, type TableSchema } from './schema.ts'
 
 export interface Examined {
   readonly dialect: SqlExecutor['dialect']
@@ -184,14 +184,10 @@ async function checkIndexes({ dialect, schema }: Examined, ask: Ask): Promise<Fi
 
 /** There an index is made with its table. */
 function addKeys(table: string): Readonly<Record<string, string>> {
-  const key = (name: string, columns: string) => ({
-    [name]: `ALTER TABLE ${table} ADD KEY ${name} ${columns}`,
-  })
-  return {
-    ...key('by_user', '(user_id, session_key)'),
-    ...key('by_external_id', '(external_id, session_key)'),
-    ...key('by_expiry_hour', '(expiry_hour)'),
-  }
+  const keys = Object.entries(MYSQL_KEYS)
+  return Object.fromEntries(
+    keys.map(([name, columns]) => [name, `ALTER TABLE ${table} ADD KEY ${name} ${columns}`]),
+  )
 }
 
 async function checkSweeping(

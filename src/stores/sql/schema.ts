@@ -50,6 +50,13 @@ const EXACT = `('session_key', 'rev', 'user_id', 'external_id')`
 /** What MySQL can keep in a column, in bytes; beyond, it would cut in silence where its `sql_mode` is not strict. */
 export const MYSQL_LIMITS = { key: 255, rev: 255, user: 1020, externalId: 1020, text: 16_777_215 } as const
 
+/** The indexes of its table in MySQL, by their names. */
+export const MYSQL_KEYS: Readonly<Record<string, string>> = {
+  by_user: '(user_id, session_key)',
+  by_external_id: '(external_id, session_key)',
+  by_expiry_hour: '(expiry_hour)',
+}
+
 export const schemaOf: Record<
   SqlExecutor['dialect'],
   (table: string, schema: string | undefined) => TableSchema
@@ -153,9 +160,9 @@ function mysql(table: string): TableSchema {
   last_seen BIGINT NOT NULL,
   expires BIGINT NOT NULL,
   expiry_hour BIGINT NOT NULL,
-  KEY by_user (user_id, session_key),
-  KEY by_external_id (external_id, session_key),
-  KEY by_expiry_hour (expiry_hour)
+${Object.entries(MYSQL_KEYS)
+  .map(([key, columns]) => `  KEY ${key} ${columns}`)
+  .join(',\n')}
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC`,
     createIndexes: {},
     listColumns:
