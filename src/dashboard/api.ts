@@ -1,7 +1,6 @@
 import { HoldfastError, InvalidRecordError, StoreUnavailableError } from '../errors.ts'
-import { expiry } from '../lifetime.ts'
 import type { SessionInfo } from '../management.ts'
-import { infoOf } from '../management.ts'
+import { infoOf, isLive } from '../management.ts'
 import type { HttpRequest } from '../request.ts'
 import { header } from '../request.ts'
 import { crossOrigin } from '../security/csrf.ts'
@@ -144,7 +143,7 @@ async function overview(
 }
 
 async function list({ subject, parameters }: Asked): Promise<SessionList> {
-  const { vault, work } = subject.core
+  const { vault, work, settings } = subject.core
   const user = parameters.get('user')
   const rows: SessionRow[] = []
   let cursor = parameters.get('cursor') ?? undefined
@@ -158,7 +157,7 @@ async function list({ subject, parameters }: Asked): Promise<SessionList> {
     )
     unreadable += page.unreadable.length
     for (const { handle, kept } of page.items)
-      if (isLive(kept, subject)) rows.push(rowOf(infoOf(handle, kept, subject.core.settings)))
+      if (isLive(kept, settings)) rows.push(rowOf(infoOf(handle, kept, settings)))
     cursor = page.cursor
     if (cursor === undefined || rows.length >= PAGE) break
   }
@@ -199,16 +198,11 @@ async function revoke({ subject, parameters }: Asked): Promise<{ count: number }
 
 async function find({ subject, parameters }: Asked): Promise<{ handle: string; kept: Kept }> {
   const handle = parameters.get('handle') ?? ''
-  const { vault, work } = subject.core
+  const { vault, work, settings } = subject.core
   const kept = handle === '' ? undefined : await work.run(() => vault.load(handle, { fresh: true }))
-  if (kept === undefined || kept === 'destroyed' || !isLive(kept, subject))
+  if (kept === undefined || kept === 'destroyed' || !isLive(kept, settings))
     throw new Refusal(404, 'There is no live session with this handle.')
   return { handle, kept }
-}
-
-function isLive({ record, lastSeen }: Kept, { core }: Subject): boolean {
-  const { clock, lifetime } = core.settings
-  return clock() < expiry(record, lastSeen, lifetime)
 }
 
 function rowOf({ createdAt, lastSeenAt, expiresAt, authenticatedAt, ...info }: SessionInfo): SessionRow {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Core } from '../core.ts'
-import { expiry } from '../lifetime.ts'
+import { isLive } from '../management.ts'
 import type { Kept } from '../vault.ts'
 
 /** What there is, counted by going through the store. Plain data for the page. */
@@ -51,7 +51,7 @@ const MOST_NAMES = 100_000
 /** Goes through the sessions a page at a time, and rests after each for as long as it took, so that requests have the store for half of the time. */
 export function createCensus(core: Core, counted: (count: Count) => void): Census {
   const { vault, settings, work } = core
-  const { clock, lifetime } = settings
+  const { clock } = settings
   let latest: Count | undefined
   let tally: Tally | undefined
   let problem: unknown
@@ -62,8 +62,7 @@ export function createCensus(core: Core, counted: (count: Count) => void): Censu
     do {
       const began = performance.now()
       const page = await work.run(() => vault.scan(cursor, PAGE))
-      for (const { kept } of page.items)
-        if (clock() < expiry(kept.record, kept.lastSeen, lifetime)) into.add(kept)
+      for (const { kept } of page.items) if (isLive(kept, settings)) into.add(kept)
       into.unreadable += page.unreadable.length
       cursor = page.cursor
       if (cursor === undefined) return
