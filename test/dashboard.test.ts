@@ -535,12 +535,13 @@ describe('the overview', () => {
     )
   })
 
-  it('ceases to listen when it is closed', async () => {
+  it('ceases to listen and to count when it is closed', async () => {
     const site = await start('node')
     site.board.close()
     await site.signIn('ann')
-    const { curves } = json(await site.get('/api/overview'))
+    const { curves, count, progress } = json(await site.get('/api/overview'))
     expect(Math.max(...curves.counts.login)).toBe(1)
+    expect([count, progress]).toEqual([null, null])
   })
 
   it('shows several managers, each with its own', async () => {

@@ -92,7 +92,10 @@ export function createApi(shown: readonly Shown[]) {
       }
     },
     close() {
-      for (const subject of subjects) subject.watch.stop()
+      for (const { watch, census } of subjects) {
+        watch.stop()
+        census.stop()
+      }
     },
   }
 }

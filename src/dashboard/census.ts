@@ -36,6 +36,8 @@ export interface Census {
   readonly progress: Count | undefined
   /** Why the last one has failed. */
   readonly problem: unknown
+  /** Counts no more. What has begun is left where it is, and `latest` as it was. */
+  stop(): void
 }
 
 const PAGE = 500
@@ -56,10 +58,11 @@ export function createCensus(core: Core, counted: (count: Count) => void): Censu
   let tally: Tally | undefined
   let problem: unknown
   let over = Number.NEGATIVE_INFINITY
+  let isStopped = false
 
   async function run(into: Tally): Promise<void> {
     let cursor: string | undefined
-    do {
+    while (!isStopped) {
       const began = performance.now()
       const page = await work.run(() => vault.scan(cursor, PAGE))
       for (const { kept } of page.items) if (isLive(kept, settings)) into.add(kept)
@@ -71,18 +74,19 @@ export function createCensus(core: Core, counted: (count: Count) => void): Censu
         return
       }
       await sleep(performance.now() - began, undefined, { ref: false })
-    } while (cursor !== undefined)
+    }
   }
 
   return {
     begin() {
       const least = latest && latest.unreadable > 0 ? GOOD_WITH_UNREADABLE : GOOD_FOR
       const goodFor = Math.max(least, 10 * (latest?.milliseconds ?? 0))
-      if (tally !== undefined || clock() - over < goodFor) return
+      if (isStopped || tally !== undefined || clock() - over < goodFor) return
       const current = (tally = createTally(clock()))
       run(current)
         .then(
           () => {
+            if (isStopped) return
             latest = current.read()
             problem = undefined
             counted(latest)
@@ -102,6 +106,9 @@ export function createCensus(core: Core, counted: (count: Count) => void): Censu
     },
     get problem() {
       return problem
+    },
+    stop() {
+      isStopped = true
     },
   }
 }
