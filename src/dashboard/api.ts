@@ -13,13 +13,13 @@ import { createCensus } from './census.ts'
 import type { DashboardRequest, Shown } from './options.ts'
 import type { Watch } from './watch.ts'
 import { watch } from './watch.ts'
-import type { Overview, SessionDetail, SessionList, SessionRow } from './wire.ts'
+import type { Overview, Revoked, SessionData, SessionDetail, SessionList, SessionRow } from './wire.ts'
 
 /**
  * What every request for data carries its parameters in, as a query would: user ids are personal, and URLs end up in logs. No page of another origin
  * can send it without a preflight, to which nobody here agrees; so it is the guard against forgery, and against being read as a script, too.
  */
-export const HEADER = 'holdfast-dashboard'
+const HEADER = 'holdfast-dashboard'
 
 /** What asks to end everyone's must say, so that no slip of a program does. */
 const EVERYONE = 'everyone'
@@ -180,7 +180,7 @@ async function show(asked: Asked): Promise<SessionDetail> {
   }
 }
 
-async function reveal(asked: Asked): Promise<unknown> {
+async function reveal(asked: Asked): Promise<SessionData> {
   if (!(await asked.mayReveal())) throw new Refusal(403, 'You may not read the data of sessions.')
   const { kept } = await find(asked)
   const { codec } = asked.subject.core.settings
@@ -190,7 +190,7 @@ async function reveal(asked: Asked): Promise<unknown> {
   }
 }
 
-async function revoke({ subject, parameters }: Asked): Promise<{ count: number }> {
+async function revoke({ subject, parameters }: Asked): Promise<Revoked> {
   const { sessions } = subject
   const [handle, userId, everyone] = ['handle', 'user', 'all'].map((name) => parameters.get(name))
   if (handle) return { count: await sessions.revoke({ handle }) }
