@@ -80,11 +80,7 @@ const LONGEST_TIMER = 2 ** 31 - 1
 
 export function createManagement(core: Core): Management {
   const { settings, vault, events, work } = core
-  const { clock, lifetime } = settings
-
-  function isLive({ record, lastSeen }: Kept): boolean {
-    return clock() < expiry(record, lastSeen, lifetime)
-  }
+  const { clock } = settings
 
   const describe = (handle: string, kept: Kept) => infoOf(handle, kept, settings)
 
@@ -92,7 +88,7 @@ export function createManagement(core: Core): Management {
     text('userId', userId)
     const sessions: SessionInfo[] = []
     for await (const { handle, kept } of sessionsOf(vault, userId))
-      if (isLive(kept)) sessions.push(describe(handle, kept))
+      if (isLive(kept, settings)) sessions.push(describe(handle, kept))
     return sessions.sort((a, b) => b.lastSeenAt.getTime() - a.lastSeenAt.getTime())
   }
 
@@ -105,7 +101,7 @@ export function createManagement(core: Core): Management {
   } = {}): Promise<SessionPage> {
     const page = await vault.scan(cursor, limit)
     const sessions = page.items
-      .filter(({ kept }) => isLive(kept))
+      .filter(({ kept }) => isLive(kept, settings))
       .map(({ handle, kept }) => describe(handle, kept))
     return page.cursor === undefined ? { sessions } : { sessions, cursor: page.cursor }
   }
@@ -117,7 +113,7 @@ export function createManagement(core: Core): Management {
     let cursor: string | undefined
     do {
       const page = await vault.scan(cursor, PAGE)
-      for (const { handle, kept } of page.items) if (isLive(kept)) await visit(handle, kept)
+      for (const { handle, kept } of page.items) if (isLive(kept, settings)) await visit(handle, kept)
       for (const handle of page.unreadable) await visitUnreadable?.(handle)
       cursor = page.cursor
     } while (cursor !== undefined)
@@ -261,6 +257,13 @@ export function createManagement(core: Core): Management {
     sweep: () => sweepAll(true),
     keepSweeping,
   }
+}
+
+export function isLive(
+  { record, lastSeen }: Kept,
+  { clock, lifetime }: Pick<Settings, 'clock' | 'lifetime'>,
+): boolean {
+  return clock() < expiry(record, lastSeen, lifetime)
 }
 
 export function infoOf(

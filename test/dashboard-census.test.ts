@@ -117,6 +117,21 @@ describe('the count of sessions', () => {
     expect(await timed([...twice, ...others])).toBeLessThan(3 * without)
   }, 60_000)
 
+  it('ends where it is when it is stopped, and is not begun again', async () => {
+    const { census, count, clock, scan, counted } = censusOf(Array(3_500).fill('ann'))
+    census.begin()
+    while (census.progress!.sessions === 0) await new Promise(setImmediate)
+    const pages = scan.mock.calls.length
+    census.stop()
+    expect(await count()).toBeUndefined()
+    clock.now += 3_600_000
+    census.begin()
+    expect([census.progress, census.latest]).toEqual([undefined, undefined])
+    expect(counted).not.toHaveBeenCalled()
+    expect(scan).toHaveBeenCalledTimes(pages)
+    expect(pages).toBeLessThan(4)
+  })
+
   it('that fails says why, keeps the one before, and is tried again', async () => {
     const { census, count, clock, scan } = censusOf(['ann'])
     await count()

@@ -123,6 +123,9 @@ type Site = Awaited<ReturnType<typeof start>>
 
 const handleOf = async (site: Site, user: string) => (await site.sessions.list(user))[0]!.handle
 const json = ({ text }: Reply) => JSON.parse(text)
+/** Script and style, as the page names them. */
+const assetsOf = ({ text }: Reply) =>
+  [...text.matchAll(/(?:src|href)="\.\/(assets\/[^"]+)"/g)].map(([, path]) => path!)
 
 /** Asked without a server, and without the session of whoever asks. */
 async function direct(board: Dashboard, what: string, parameters = '') {
@@ -161,7 +164,9 @@ describe.each(Object.keys(dashboardSites))('on %s', (framework) => {
     const site = await start(framework)
     const page = await site.send('GET', `${PATH}/`, site.asAdmin)
     expect([page.status, page.headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8'])
-    for (const [, path] of page.text.matchAll(/(?:src|href)="\.\/(assets\/[^"]+)"/g)) {
+    const assets = assetsOf(page)
+    expect(assets.length).toBeGreaterThan(1)
+    for (const path of assets) {
       for (const encoding of ['br', 'gzip', 'identity']) {
         const file = await site.send('GET', `${PATH}/${path}`, {
           ...site.asAdmin,
@@ -195,7 +200,8 @@ describe.each(Object.keys(dashboardSites))('on %s', (framework) => {
     const site = await start(framework)
     const bob = await site.signIn('bob')
     const page = await site.send('GET', `${PATH}/`, site.asAdmin)
-    const assets = [...page.text.matchAll(/"\.\/(assets\/[^"]+)"/g)].map(([, path]) => path!)
+    const assets = assetsOf(page)
+    expect(assets.length).toBeGreaterThan(1)
     for (const cookie of [undefined, bob.header!, 'id=forged']) {
       const headers: Record<string, string> = {
         'sec-fetch-site': 'same-origin',
@@ -535,12 +541,13 @@ describe('the overview', () => {
     )
   })
 
-  it('ceases to listen when it is closed', async () => {
+  it('ceases to listen and to count when it is closed', async () => {
     const site = await start('node')
     site.board.close()
     await site.signIn('ann')
-    const { curves } = json(await site.get('/api/overview'))
+    const { curves, count, progress } = json(await site.get('/api/overview'))
     expect(Math.max(...curves.counts.login)).toBe(1)
+    expect([count, progress]).toEqual([null, null])
   })
 
   it('shows several managers, each with its own', async () => {

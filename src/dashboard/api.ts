@@ -1,7 +1,6 @@
 import { HoldfastError, InvalidRecordError, StoreUnavailableError } from '../errors.ts'
-import { expiry } from '../lifetime.ts'
 import type { SessionInfo } from '../management.ts'
-import { infoOf } from '../management.ts'
+import { infoOf, isLive } from '../management.ts'
 import type { HttpRequest } from '../request.ts'
 import { header } from '../request.ts'
 import { crossOrigin } from '../security/csrf.ts'
@@ -14,13 +13,13 @@ import { createCensus } from './census.ts'
 import type { DashboardRequest, Shown } from './options.ts'
 import type { Watch } from './watch.ts'
 import { watch } from './watch.ts'
-import type { Overview, SessionDetail, SessionList, SessionRow } from './wire.ts'
+import type { Overview, Revoked, SessionData, SessionDetail, SessionList, SessionRow } from './wire.ts'
 
 /**
  * What every request for data carries its parameters in, as a query would: user ids are personal, and URLs end up in logs. No page of another origin
  * can send it without a preflight, to which nobody here agrees; so it is the guard against forgery, and against being read as a script, too.
  */
-export const HEADER = 'holdfast-dashboard'
+const HEADER = 'holdfast-dashboard'
 
 /** What asks to end everyone's must say, so that no slip of a program does. */
 const EVERYONE = 'everyone'
@@ -93,7 +92,10 @@ export function createApi(shown: readonly Shown[]) {
       }
     },
     close() {
-      for (const subject of subjects) subject.watch.stop()
+      for (const { watch, census } of subjects) {
+        watch.stop()
+        census.stop()
+      }
     },
   }
 }
@@ -144,7 +146,7 @@ async function overview(
 }
 
 async function list({ subject, parameters }: Asked): Promise<SessionList> {
-  const { vault, work } = subject.core
+  const { vault, work, settings } = subject.core
   const user = parameters.get('user')
   const rows: SessionRow[] = []
   let cursor = parameters.get('cursor') ?? undefined
@@ -158,7 +160,7 @@ async function list({ subject, parameters }: Asked): Promise<SessionList> {
     )
     unreadable += page.unreadable.length
     for (const { handle, kept } of page.items)
-      if (isLive(kept, subject)) rows.push(rowOf(infoOf(handle, kept, subject.core.settings)))
+      if (isLive(kept, settings)) rows.push(rowOf(infoOf(handle, kept, settings)))
     cursor = page.cursor
     if (cursor === undefined || rows.length >= PAGE) break
   }
@@ -178,7 +180,7 @@ async function show(asked: Asked): Promise<SessionDetail> {
   }
 }
 
-async function reveal(asked: Asked): Promise<unknown> {
+async function reveal(asked: Asked): Promise<SessionData> {
   if (!(await asked.mayReveal())) throw new Refusal(403, 'You may not read the data of sessions.')
   const { kept } = await find(asked)
   const { codec } = asked.subject.core.settings
@@ -188,7 +190,7 @@ async function reveal(asked: Asked): Promise<unknown> {
   }
 }
 
-async function revoke({ subject, parameters }: Asked): Promise<{ count: number }> {
+async function revoke({ subject, parameters }: Asked): Promise<Revoked> {
   const { sessions } = subject
   const [handle, userId, everyone] = ['handle', 'user', 'all'].map((name) => parameters.get(name))
   if (handle) return { count: await sessions.revoke({ handle }) }
@@ -199,16 +201,11 @@ async function revoke({ subject, parameters }: Asked): Promise<{ count: number }
 
 async function find({ subject, parameters }: Asked): Promise<{ handle: string; kept: Kept }> {
   const handle = parameters.get('handle') ?? ''
-  const { vault, work } = subject.core
+  const { vault, work, settings } = subject.core
   const kept = handle === '' ? undefined : await work.run(() => vault.load(handle, { fresh: true }))
-  if (kept === undefined || kept === 'destroyed' || !isLive(kept, subject))
+  if (kept === undefined || kept === 'destroyed' || !isLive(kept, settings))
     throw new Refusal(404, 'There is no live session with this handle.')
   return { handle, kept }
-}
-
-function isLive({ record, lastSeen }: Kept, { core }: Subject): boolean {
-  const { clock, lifetime } = core.settings
-  return clock() < expiry(record, lastSeen, lifetime)
 }
 
 function rowOf({ createdAt, lastSeenAt, expiresAt, authenticatedAt, ...info }: SessionInfo): SessionRow {

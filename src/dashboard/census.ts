@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Core } from '../core.ts'
-import { expiry } from '../lifetime.ts'
+import { isLive } from '../management.ts'
 import type { Kept } from '../vault.ts'
 
 /** What there is, counted by going through the store. Plain data for the page. */
@@ -36,6 +36,8 @@ export interface Census {
   readonly progress: Count | undefined
   /** Why the last one has failed. */
   readonly problem: unknown
+  /** Counts no more. What has begun is left where it is, and `latest` as it was. */
+  stop(): void
 }
 
 const PAGE = 500
@@ -51,19 +53,19 @@ const MOST_NAMES = 100_000
 /** Goes through the sessions a page at a time, and rests after each for as long as it took, so that requests have the store for half of the time. */
 export function createCensus(core: Core, counted: (count: Count) => void): Census {
   const { vault, settings, work } = core
-  const { clock, lifetime } = settings
+  const { clock } = settings
   let latest: Count | undefined
   let tally: Tally | undefined
   let problem: unknown
   let over = Number.NEGATIVE_INFINITY
+  let isStopped = false
 
   async function run(into: Tally): Promise<void> {
     let cursor: string | undefined
-    do {
+    while (!isStopped) {
       const began = performance.now()
       const page = await work.run(() => vault.scan(cursor, PAGE))
-      for (const { kept } of page.items)
-        if (clock() < expiry(kept.record, kept.lastSeen, lifetime)) into.add(kept)
+      for (const { kept } of page.items) if (isLive(kept, settings)) into.add(kept)
       into.unreadable += page.unreadable.length
       cursor = page.cursor
       if (cursor === undefined) return
@@ -72,18 +74,19 @@ export function createCensus(core: Core, counted: (count: Count) => void): Censu
         return
       }
       await sleep(performance.now() - began, undefined, { ref: false })
-    } while (cursor !== undefined)
+    }
   }
 
   return {
     begin() {
       const least = latest && latest.unreadable > 0 ? GOOD_WITH_UNREADABLE : GOOD_FOR
       const goodFor = Math.max(least, 10 * (latest?.milliseconds ?? 0))
-      if (tally !== undefined || clock() - over < goodFor) return
+      if (isStopped || tally !== undefined || clock() - over < goodFor) return
       const current = (tally = createTally(clock()))
       run(current)
         .then(
           () => {
+            if (isStopped) return
             latest = current.read()
             problem = undefined
             counted(latest)
@@ -103,6 +106,9 @@ export function createCensus(core: Core, counted: (count: Count) => void): Censu
     },
     get problem() {
       return problem
+    },
+    stop() {
+      isStopped = true
     },
   }
 }

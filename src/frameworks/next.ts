@@ -4,6 +4,7 @@ import { checkTypes, refuseUnknown } from '../given.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
 import { checkSessions } from './adapter-options.ts'
+import { attributesToSet } from './cookie-attributes.ts'
 import type { ReadonlySession } from './read-only.ts'
 import { readOnly } from './read-only.ts'
 import type { SessionHandler } from './web.ts'
@@ -221,14 +222,8 @@ export function nextSessions<Data extends object>(
 
   async function setCookie({ cookie, headers: changes }: Answer): Promise<void> {
     if (cookie) {
-      const { sameSite, ...attributes } = cookie.attributes
       const jar = await cookies()
-      jar.set({
-        name: cookie.name,
-        value: cookie.value,
-        ...attributes,
-        sameSite: sameSite.toLowerCase() as 'strict' | 'lax' | 'none',
-      })
+      jar.set({ name: cookie.name, value: cookie.value, ...attributesToSet(cookie.attributes) })
     }
     const lost = changes.filter(([name]) => !NEXT_SAYS.has(name)).map(([name]) => name)
     if (changes.filter(([name]) => name === 'Set-Cookie').length > 1)

@@ -1,6 +1,7 @@
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
 import { type AdapterOptions, checkMounting } from './adapter-options.ts'
+import { attributesToSet } from './cookie-attributes.ts'
 import { mount } from './node.ts'
 import { type WebSessionsOptions, webSessions } from './web.ts'
 
@@ -79,10 +80,8 @@ export function svelteKitSessions<Data extends object>(
   async function carry(event: SvelteKitEvent, session: Session<Data>, status: number): Promise<void> {
     const { cookie } = await sessions.commit(session, { status })
     if (!cookie) return
-    const { sameSite, ...attributes } = cookie.attributes
     event.cookies.set(cookie.name, cookie.value, {
-      ...attributes,
-      sameSite: sameSite.toLowerCase() as 'strict' | 'lax' | 'none',
+      ...attributesToSet(cookie.attributes),
       encode: (value) => value,
     })
   }

@@ -2,7 +2,7 @@ import { channel, tracingChannel } from 'node:diagnostics_channel'
 import type { Attributes, Meter, ObservableResult } from '@opentelemetry/api'
 import type { CommitMessage, EventMessage, OpenMessage, StoreMessage } from '../channels.ts'
 import { EVENT_NAMES } from '../events.ts'
-import { DURATIONS, errorType, systemOf } from './names.ts'
+import { DURATIONS, errorType, storeAttributes, systemOf } from './names.ts'
 
 /**
  * Metrics of what the channels tell. No handle and no user is an attribute, so that there are a few time series, whatever comes. What can be counted
@@ -54,12 +54,11 @@ export function recordMetrics(meter: Meter): () => void {
   const stops = [
     listen(storeTracing.start, begin),
     listen<StoreMessage & { [began]?: number }>(storeTracing.asyncEnd, (message) => {
-      const { [began]: then, sessions, store, operation, error } = message
+      const { [began]: then, sessions, store, error } = message
       outageOf(sessions, store)
       if (then === undefined) return // it began before we listened
       duration.record((performance.now() - then) / 1_000, {
-        'db.system.name': systemOf(store),
-        'db.operation.name': operation,
+        ...storeAttributes(message),
         ...(error !== undefined && { 'error.type': errorType(error) }),
       })
     }),
