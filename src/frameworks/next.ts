@@ -261,16 +261,19 @@ function signalledStatus(error: unknown): number | undefined {
   return digest.startsWith('NEXT_HTTP_ERROR_FALLBACK;') ? Number(digest.split(';')[1]) : undefined
 }
 
+const WRITE_ELSEWHERE =
+  'Write in a Server Action, action((session, …) => …), or in a Route Handler, route((request, session) => …)'
+
 function refusedInComponent(what: string): ReadOnlySessionError {
   return new ReadOnlySessionError(
     `${what}: what getSession() gives is to be read, since a Server Component can set no cookie and may be rendered more than once. ` +
-      'Write in a Server Action, action((session, …) => …), or in a Route Handler, route((request, session) => …)',
+      WRITE_ELSEWHERE,
   )
 }
 
 function refusedInProxy(what: string): ReadOnlySessionError {
   return new ReadOnlySessionError(
     `${what}: a proxy is given the session to read, since what it passes the request on to has the same session. ` +
-      'Write in a Server Action, action((session, …) => …), or in a Route Handler, route((request, session) => …)',
+      WRITE_ELSEWHERE,
   )
 }

@@ -1,5 +1,6 @@
+import type { SessionRow } from '../wire.ts'
 import { h, say } from './dom.ts'
-import { count } from './format.ts'
+import { count, device } from './format.ts'
 import { server } from './server.ts'
 
 export interface Question {
@@ -63,6 +64,17 @@ export function confirmRevoke({ title, text, button, target, word }: Question): 
       dialog.remove()
       resolve(isDone)
     })
+  })
+}
+
+/** The same for one session. */
+export function confirmEnd({ handle, userId, about }: SessionRow): Promise<boolean> {
+  const on = device(about)
+  return confirmRevoke({
+    title: 'End this session?',
+    text: `${userId === null ? 'A visitor who is not logged in' : userId}${on && `, ${on}`}. ${userId === null ? 'What is kept in it is gone.' : 'The user is signed out there.'} This cannot be undone.`,
+    button: 'End it',
+    target: { handle },
   })
 }
 

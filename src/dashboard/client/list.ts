@@ -1,5 +1,5 @@
 import type { Overview, SessionList, SessionRow } from '../wire.ts'
-import { confirmRevoke } from './confirm.ts'
+import { confirmEnd, confirmRevoke } from './confirm.ts'
 import { h, put } from './dom.ts'
 import { bytes, count, device, moment, short } from './format.ts'
 import { server } from './server.ts'
@@ -143,16 +143,6 @@ function whose({ handle, userId }: SessionRow, user: string | undefined): HTMLEl
 
 async function endOne(row: SessionRow, again: () => Promise<void>): Promise<void> {
   if (await confirmEnd(row)) await again()
-}
-
-export function confirmEnd({ handle, userId, about }: SessionRow): Promise<boolean> {
-  const on = device(about)
-  return confirmRevoke({
-    title: 'End this session?',
-    text: `${userId === null ? 'A visitor who is not logged in' : userId}${on && `, ${on}`}. ${userId === null ? 'What is kept in it is gone.' : 'The user is signed out there.'} This cannot be undone.`,
-    button: 'End it',
-    target: { handle },
-  })
 }
 
 function placeOf({ sessions, unreadable }: SessionList, page: number, next: string | undefined): string {

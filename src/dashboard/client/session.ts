@@ -1,7 +1,7 @@
 import type { Overview, SessionDetail } from '../wire.ts'
+import { confirmEnd } from './confirm.ts'
 import { h, put } from './dom.ts'
 import { bytes, count, device, moment, number } from './format.ts'
-import { confirmEnd } from './list.ts'
 import { server } from './server.ts'
 import type { View } from './view.ts'
 import { hrefTo, linkTo } from './view.ts'
