@@ -1,6 +1,6 @@
 import { ANSWER_TIME } from './admission.ts'
 import type { Committer } from './commit.ts'
-import type { Cookie, CookieAttributes } from './cookie.ts'
+import type { Cookie, CookieAttributes, HeaderChange } from './cookie.ts'
 import { CARRIES, setCookie } from './cookie.ts'
 import type { Core } from './core.ts'
 import { StoreUnavailableError } from './errors.ts'
@@ -10,9 +10,6 @@ import { managerClosed } from './refusals.ts'
 import { isPlainHttp, routeOf } from './request.ts'
 import type { Visit } from './visit.ts'
 import { addOperation, discard, handleOf, hasChanges, isUse } from './visit.ts'
-
-/** A header that the response must carry: `append` to what is there (Set-Cookie, Vary) or `set` in its place. */
-export type HeaderChange = readonly [name: string, value: string, how: 'append' | 'set']
 
 /** What the response must carry for the session. */
 export interface Answer {

@@ -1,24 +1,12 @@
 import type { Channel, TracingChannel } from 'node:diagnostics_channel'
-import { channel, tracingChannel } from 'node:diagnostics_channel'
+import { tracingChannel } from 'node:diagnostics_channel'
 import { begin } from './breaker.ts'
-import type { SessionEvents } from './events.ts'
-import type { RequestSource } from './request.ts'
-import { routeOf } from './request.ts'
 import type { SessionIndex, Store } from './store.ts'
-import type { Presented, Visit } from './visit.ts'
 
 /*
  * What a manager tells on `node:diagnostics_channel`, for tracing and metrics. No message holds a token or a value of `data`; sessions are named by
  * their handles. While nobody listens each operation costs the question whether somebody does, and no object. See docs/metrics.md.
  */
-
-/** On the channel `holdfast:event`: each event that `sessions.on` could hear, listened to or not. */
-export interface EventMessage<Name extends keyof SessionEvents = keyof SessionEvents> {
-  /** The manager's name. */
-  readonly sessions: string
-  readonly name: Name
-  readonly event: SessionEvents[Name]
-}
 
 /** On the tracing channel `holdfast:store`: one operation on the store, from being asked for to its answer, its deadline or a refusal to ask. */
 export interface StoreMessage {
@@ -48,7 +36,9 @@ export interface OpenMessage {
  * the cookies counted for nothing. `invalid`: its record cannot be used. `refused`: an extension, such as `holdfast/dbsc`, keeps it from this request.
  * `outage`: the store did not answer, and the request goes on without it. `lazy`: not loaded yet; once it is, that is told by another message.
  */
-export type Outcome = Presented | 'quiet' | 'duplicate' | 'invalid' | 'refused' | 'outage' | 'lazy'
+export type Outcome =
+  | ('none' | 'live' | 'ended' | 'quiet' | 'forged' | 'duplicate')
+  | ('invalid' | 'refused' | 'outage' | 'lazy')
 
 /** On the tracing channel `holdfast:commit`: what a request changed is written. Nothing is told of a request that changed nothing. */
 export interface CommitMessage {
@@ -65,10 +55,10 @@ export interface CommitMessage {
   readonly error?: unknown
 }
 
-export type CommitTrace = { -readonly [Key in keyof CommitMessage]: CommitMessage[Key] }
+/** A message while it is being filled. */
+export type Written<Message> = { -readonly [Key in keyof Message]: Message[Key] }
 type Tracing = TracingChannel<unknown, object>
 
-export const eventChannel = channel('holdfast:event')
 export const openTracing: Tracing = tracingChannel('holdfast:open')
 export const commitTracing: Tracing = tracingChannel('holdfast:commit')
 const storeTracing: Tracing = tracingChannel('holdfast:store')
@@ -84,20 +74,25 @@ export function isTraced({ start, end, asyncStart, asyncEnd, error }: Tracing): 
   return isHeard(start) || isHeard(asyncEnd) || isHeard(error) || isHeard(end) || isHeard(asyncStart)
 }
 
-/** What `tracePromise` does, without the result in the message, which is the session; and what is thrown at once has an end as well. */
-function trace<T>(
+/**
+ * What `tracePromise` does, without the result in the message, which is the session; and what is thrown at once has an end as well.
+ * `conclude` completes the message before its end is told: with the result, or with nothing if it failed.
+ */
+export function trace<T>(
   { start, end, asyncStart, asyncEnd, error }: Tracing,
   message: object,
   work: () => Promise<T>,
+  conclude?: (result?: T) => void,
 ): Promise<T> {
-  const over = () => {
+  const over = (result?: T) => {
+    conclude?.(result)
     asyncStart.publish(message)
     asyncEnd.publish(message)
   }
   return start.runStores(message, () => {
     const done = begin(work).then(
       (result) => {
-        over()
+        over(result)
         return result
       },
       (thrown) => {
@@ -109,45 +104,6 @@ function trace<T>(
     end.publish(message)
     return done
   })
-}
-
-export function traceOpen(
-  sessions: string,
-  source: RequestSource,
-  work: () => Promise<Visit>,
-): Promise<Visit> {
-  const message: { -readonly [Key in keyof OpenMessage]: OpenMessage[Key] } = {
-    sessions,
-    route: routeOf(source),
-  }
-  return trace(openTracing, message, async () => {
-    const visit = await work()
-    message.outcome = outcomeOf(visit)
-    return visit
-  })
-}
-
-function outcomeOf(visit: Visit): Outcome {
-  if (!visit.loaded) return 'lazy'
-  if (visit.duplicate) return 'duplicate'
-  if (visit.outage) return 'outage'
-  if (visit.refused) return 'invalid'
-  if (visit.refusal) return 'refused'
-  return visit.standing === 'quiet' ? 'quiet' : visit.presented
-}
-
-export function traceCommit(sessions: string, visit: Visit, work: () => Promise<void>): Promise<void> {
-  const { handle, standing } = visit
-  const kind = standing === 'live' ? 'update' : 'create'
-  const message: CommitTrace = { sessions, handle, kind, attempts: 0, conflicts: 0 }
-  visit.trace = message
-  return trace(commitTracing, message, work).finally(() => (visit.trace = undefined))
-}
-
-/** `data`: encoded. */
-export function traceAttempt(trace: CommitTrace, handle: string, kind: CommitTrace['kind'], data: string) {
-  trace.attempts++
-  Object.assign(trace, { handle, kind, bytes: Buffer.byteLength(data) })
 }
 
 type Operation = (a: unknown, b: unknown, c: unknown, d: unknown) => Promise<unknown>

@@ -1,19 +1,11 @@
 import { createHmac } from 'node:crypto'
 import { isIP } from 'node:net'
 import type { Events } from './events.ts'
+import type { ClientWords } from './record.ts'
 import type { RequestSource, RequestView } from './request.ts'
 import { viewOf } from './request.ts'
 import type { Settings } from './settings.ts'
 import { deriveKey } from './token.ts'
-
-/**
- * What of a client a session remembers from its login on, to tell when it is used by a very different one: two words of 48 bits, under a key that
- * the store does not have, each user's for themselves. They are kept in the session's record and nowhere else.
- */
-export interface ClientWords {
-  readonly browser?: string
-  readonly network?: string
-}
 
 export type ClientChange = keyof ClientWords
 

@@ -17,6 +17,9 @@ export interface Cookie {
   readonly attributes: CookieAttributes
 }
 
+/** A header that the response must carry: `append` to what is there (Set-Cookie, Vary) or `set` in its place. */
+export type HeaderChange = readonly [name: string, value: string, how: 'append' | 'set']
+
 /** Between the token and what the cookie carries beside it. */
 export const CARRIES = '.'
 

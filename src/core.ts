@@ -1,8 +1,10 @@
 import type { ClientWatch } from './client-watch.ts'
+import type { HeaderChange } from './cookie.ts'
+import type { HoldfastError } from './errors.ts'
 import type { Events } from './events.ts'
-import type { Extension } from './extension.ts'
 import type { Operation } from './operations.ts'
 import { applyAll } from './operations.ts'
+import type { SessionRecord } from './record.ts'
 import { newRecord } from './record.ts'
 import type { Settings } from './settings.ts'
 import type { TokenSigner } from './token.ts'
@@ -21,6 +23,18 @@ export interface Core {
   readonly watch: ClientWatch | undefined
   readonly work: Work
   extension: Extension | undefined
+}
+
+/** What an entry point beside the core has a say in: docs/decisions/023-device-binding.md. What it keeps of a session is `record.bound`. */
+export interface Extension {
+  /**
+   * Why this request may not have the session that its token names. Nothing but a login or a logout gets through then. Asked also of a token that
+   * has been replaced, before its reuse ends the session.
+   * @throws InvalidRecordError for a record that it cannot read, with which `onInvalid` deals
+   */
+  refuse(visit: Visit, record: SessionRecord): HoldfastError | undefined
+  /** What an answer that sets or clears the session's cookie must carry besides. */
+  headers(visit: Visit): readonly HeaderChange[]
 }
 
 /** Makes the visit one to no session at all, which a write turns into a new one. */

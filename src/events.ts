@@ -1,5 +1,5 @@
-import type { EventMessage } from './channels.ts'
-import { eventChannel, isHeard } from './channels.ts'
+import { channel } from 'node:diagnostics_channel'
+import { isHeard } from './channels.ts'
 import type { Logger } from './options.ts'
 
 /** What happens to sessions, for logs, metrics and alarms. A session is named by its handle; no event holds a token. */
@@ -70,6 +70,16 @@ export interface SessionEvents {
   /** What could not be thrown to the application: background writes, sweeping, what a store reports of itself (a cache that is down). */
   error: { operation: string; error: unknown }
 }
+
+/** On the channel `holdfast:event`: each event that `sessions.on` could hear, listened to or not. */
+export interface EventMessage<Name extends keyof SessionEvents = keyof SessionEvents> {
+  /** The manager's name. */
+  readonly sessions: string
+  readonly name: Name
+  readonly event: SessionEvents[Name]
+}
+
+export const eventChannel = channel('holdfast:event')
 
 /** What `sessions.on` calls at each event of a name. */
 export type Listener<Name extends keyof SessionEvents> = (event: SessionEvents[Name]) => void

@@ -15,7 +15,6 @@ import {
   NotSavedError,
   OptionsError,
 } from './errors.ts'
-import { behind } from './extension.ts'
 import { checkTypes, refuseUnknown } from './given.ts'
 import { expiry, mayRotate } from './lifetime.ts'
 import type { LoginRules } from './login-rules.ts'
@@ -27,6 +26,7 @@ import { tooLate, unavailable } from './refusals.ts'
 import { viewOf } from './request.ts'
 import type { CsrfSigner, Login } from './security/csrf-token.ts'
 import type { FlashMessage, LoginOptions, LogoutOptions, Session, SessionLifetime } from './session.ts'
+import { behind } from './session.ts'
 import type { Presented, Visit } from './visit.ts'
 import { addOperation, Begun, handleOf, handOut, inTurn, loginOf } from './visit.ts'
 

@@ -1,7 +1,7 @@
-export type { Answer, HeaderChange } from './answer.ts'
-export type { CommitMessage, EventMessage, OpenMessage, Outcome, StoreMessage } from './channels.ts'
+export type { Answer } from './answer.ts'
+export type { CommitMessage, OpenMessage, Outcome, StoreMessage } from './channels.ts'
 export type { Codec } from './codec.ts'
-export type { Cookie, CookieAttributes } from './cookie.ts'
+export type { Cookie, CookieAttributes, HeaderChange } from './cookie.ts'
 export type { Duration } from './duration.ts'
 export {
   AuthenticationRequiredError,
@@ -21,7 +21,7 @@ export {
   SessionLimitError,
   StoreUnavailableError,
 } from './errors.ts'
-export type { Listener, SessionEvents } from './events.ts'
+export type { EventMessage, Listener, SessionEvents } from './events.ts'
 export type { Deadlines } from './guard.ts'
 export type { LifetimePolicy } from './lifetime.ts'
 export type { RevokeTarget, SessionInfo, SessionPage, SessionStats } from './management.ts'

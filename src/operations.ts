@@ -1,7 +1,6 @@
-import type { ClientWords } from './client-watch.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import { mayRotate } from './lifetime.ts'
-import type { Flash, SessionRecord } from './record.ts'
+import type { ClientWords, Flash, SessionRecord } from './record.ts'
 
 /**
  * What a request did to its session beside the data. Kept as what was done, never as the values that came of it, so that it can

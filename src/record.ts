@@ -1,4 +1,3 @@
-import type { ClientWords } from './client-watch.ts'
 import { InvalidRecordError } from './errors.ts'
 import { NEVER, type StoredRecord } from './store.ts'
 import { MAX_GENERATION } from './token.ts'
@@ -42,6 +41,15 @@ export interface SessionRecord {
   /** What an extension keeps of this login, as text that only it reads: for `holdfast/dbsc`, the key of the device. */
   readonly bound?: string
   readonly flashes: readonly Flash[]
+}
+
+/**
+ * What of a client a session remembers from its login on, to tell when it is used by a very different one: two words of 48 bits, under a key that
+ * the store does not have, each user's for themselves. They are kept in the session's record and nowhere else.
+ */
+export interface ClientWords {
+  readonly browser?: string
+  readonly network?: string
 }
 
 export interface Flash {

@@ -159,3 +159,6 @@ export interface FlashMessage {
   readonly category: string
   readonly message: string
 }
+
+/** Where a view of a session keeps the session itself, so that the view will do for it: docs/decisions/031-passport.md. */
+export const behind = Symbol('holdfast: the session itself')

@@ -1,4 +1,4 @@
-import type { CommitTrace } from './channels.ts'
+import type { CommitMessage, Written } from './channels.ts'
 import type { Codec } from './codec.ts'
 import type { HoldfastError, StoreUnavailableError } from './errors.ts'
 import { collect, graft } from './graft.ts'
@@ -83,7 +83,7 @@ export interface Visit {
   answered: boolean
   lateCheck: NodeJS.Timeout | undefined
   /** What is told of the commit that is under way, if somebody listens. */
-  trace: CommitTrace | undefined
+  trace: Written<CommitMessage> | undefined
   /** That something was changed too late has been told. */
   isReported: boolean
   /** Resolves when all that this visit has begun is done. */

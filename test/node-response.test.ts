@@ -16,7 +16,7 @@ import express from 'express'
 import express4 from 'express4'
 import Koa from 'koa'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { HeaderChange } from '../src/answer.ts'
+import type { HeaderChange } from '../src/cookie.ts'
 import type { Gate } from '../src/frameworks/node-response.ts'
 import { holdResponse } from '../src/frameworks/node-response.ts'
 

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import type { Core } from '../core.ts'
 import { OptionsError } from '../errors.ts'
-import { partsOf } from '../extension.ts'
 import { checkTypes, refuseUnknown } from '../given.ts'
+import { partsOf } from '../parts.ts'
 import type { Sessions } from '../sessions.ts'
 
 /** A web `Request`, or Node's. */

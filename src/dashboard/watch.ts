@@ -1,9 +1,9 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { inspect } from 'node:util'
-import type { CommitMessage, EventMessage, StoreMessage } from '../channels.ts'
+import type { CommitMessage, StoreMessage } from '../channels.ts'
 import type { Core } from '../core.ts'
 import { StoreUnavailableError } from '../errors.ts'
-import type { SessionEvents } from '../events.ts'
+import type { EventMessage, SessionEvents } from '../events.ts'
 import type { Counted, Curves } from './series.ts'
 import { createSeries } from './series.ts'
 

@@ -1,4 +1,4 @@
-import type { HeaderChange } from '../answer.ts'
+import type { HeaderChange } from '../cookie.ts'
 
 /** The three things that every framework's idea of headers can do. */
 export interface HeaderTarget {

@@ -10,7 +10,7 @@
  * `writeHeader`.
  */
 import type { ServerResponse } from 'node:http'
-import type { HeaderChange } from '../answer.ts'
+import type { HeaderChange } from '../cookie.ts'
 import { appended, strengthened } from './headers.ts'
 import { headersSentError, type Mask, putOnMask } from './response-mask.ts'
 

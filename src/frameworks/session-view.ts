@@ -1,5 +1,5 @@
-import { behind } from '../extension.ts'
 import type { Session } from '../session.ts'
+import { behind } from '../session.ts'
 
 /**
  * A session for libraries that write beside `data`, as they may with express-session: what the session has no member for (`messages`,

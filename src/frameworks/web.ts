@@ -1,4 +1,4 @@
-import type { HeaderChange } from '../answer.ts'
+import type { HeaderChange } from '../cookie.ts'
 import { HoldfastError } from '../errors.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'

@@ -1,6 +1,7 @@
 import { channel, tracingChannel } from 'node:diagnostics_channel'
 import type { Attributes, Meter, ObservableResult } from '@opentelemetry/api'
-import type { CommitMessage, EventMessage, OpenMessage, StoreMessage } from '../channels.ts'
+import type { CommitMessage, OpenMessage, StoreMessage } from '../channels.ts'
+import type { EventMessage } from '../events.ts'
 import { EVENT_NAMES } from '../events.ts'
 import { DURATIONS, errorType, storeAttributes, systemOf } from './names.ts'
 

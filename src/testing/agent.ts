@@ -1,4 +1,10 @@
-import type { Answered, Visitor } from './visitor.ts'
+import type { Answered } from './answered.ts'
+
+/** A visitor's: what a request sends, and what takes in its response. */
+interface Cookies {
+  readonly cookie: string
+  keep(response: Answered): unknown
+}
 
 interface TestRequest {
   /** Where it goes; after a redirect, where that leads. */
@@ -12,7 +18,7 @@ interface TestRequest {
  * `supertest(app)` whose requests send the visitor's cookies and keep what comes back. Supertest's own agent leaves out Secure cookies
  * over plain http; browsers do not on localhost.
  */
-export function agent<R extends object>(request: R, visitor: Pick<Visitor, 'cookie' | 'keep'>): R {
+export function agent<R extends object>(request: R, visitor: Cookies): R {
   return new Proxy(request, {
     get(target, name) {
       const method: unknown = Reflect.get(target, name, target)
@@ -28,7 +34,7 @@ export function agent<R extends object>(request: R, visitor: Pick<Visitor, 'cook
 }
 
 /** Over redirects too, but to no other origin, and from none. */
-function carryCookies(request: TestRequest, visitor: Pick<Visitor, 'cookie' | 'keep'>): void {
+function carryCookies(request: TestRequest, visitor: Cookies): void {
   let home: string | undefined // known once supertest has started the server
   let isAtHome = true
   const give = () => (visitor.cookie === '' ? request.unset('Cookie') : request.set('Cookie', visitor.cookie))

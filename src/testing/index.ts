@@ -1,5 +1,6 @@
+export type { Answered } from './answered.ts'
 export { type FakeClock, fakeClock } from './clock.ts'
 export type { StorageState } from './cookie-jar.ts'
 export { storeSuite } from './store-suite/index.ts'
 export type { OptionalCapability, Runner, StoreOpener, StoreUnderTest } from './store-suite/suite.ts'
-export { type Answered, type Visitor, type VisitorOptions, visitor } from './visitor.ts'
+export { type Visitor, type VisitorOptions, visitor } from './visitor.ts'

@@ -1,6 +1,7 @@
 import type { LoginOptions, Session, SessionLifetime } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
 import { agent } from './agent.ts'
+import { type Answered, setCookies } from './answered.ts'
 import { cookieJar, type StorageState } from './cookie-jar.ts'
 
 /** What a test's visitor comes with. Options of `login` need a `userId`. */
@@ -11,11 +12,6 @@ export interface VisitorOptions<Data extends object> extends LoginOptions {
   data?: Partial<Data>
   /** As `session.setLifetime` takes it; `{ persistent: true }` for a cookie that outlives the browser. */
   lifetime?: SessionLifetime
-}
-
-/** A response of any tool: a web `Response`, or one with Node's headers, as those of Fastify's `inject` and of supertest. */
-export interface Answered {
-  readonly headers: Headers | Readonly<Record<string, number | string | readonly string[] | undefined>>
 }
 
 /** A browser in a test: its cookies in the form that each tool takes, as they are at that moment, and the session that they name. */
@@ -103,17 +99,6 @@ export async function visitor<Data extends object>(
     if (lifetime) session.setLifetime(lifetime)
   })
   return made
-}
-
-function setCookies({ headers }: Answered): readonly string[] {
-  if (isHeaders(headers)) return headers.getSetCookie()
-  const lines = headers['set-cookie'] ?? []
-  return Array.isArray(lines) ? lines : [String(lines)]
-}
-
-/** By what it can do: test environments bring classes of their own. */
-function isHeaders(headers: Answered['headers']): headers is Headers {
-  return typeof headers.getSetCookie === 'function'
 }
 
 /** `inject` encodes what it is given. */

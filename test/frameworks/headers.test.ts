@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { HeaderChange } from '../../src/answer.ts'
+import type { HeaderChange } from '../../src/cookie.ts'
 import { appended, applyHeaders, strengthened } from '../../src/frameworks/headers.ts'
 
 describe('the headers of a response', () => {

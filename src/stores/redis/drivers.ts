@@ -1,6 +1,6 @@
 import { MissingDriverError } from '../store-error.ts'
 import type { IoredisClient, NodeRedisClient, NodeRedisCluster, NodeRedisSentinel } from './clients.ts'
-import type { Target } from './connect.ts'
+import type { Target } from './url.ts'
 
 /** How long to wait for a connection: beyond the deadlines of the core, so that those come first. */
 export const CONNECT_TIMEOUT_MS = 2_000
