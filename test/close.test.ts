@@ -318,7 +318,7 @@ describe('one whose server gives no answer ends a moment later', () => {
       const { messages, report, lasted } = await useAndClose(url.href, absent, () => wire.silence())
       expect(messages[1]).toEqual(Array(20).fill('HOLDFAST_STORE_UNAVAILABLE'))
       expect(report.took).toBeLessThan(8_000) // the deadline of a sweep, and a second
-      expect(lasted).toBeLessThan(7_000) // five seconds are what drivers give a connection that they had just begun, and two our own
+      expect(lasted).toBeLessThan(7_000) // five seconds are what drivers give a connection that they had just begun
     },
     60_000,
   )

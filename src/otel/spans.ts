@@ -11,15 +11,14 @@ export function recordSpans(tracer: Tracer): () => void {
   const stops = [
     record<OpenMessage>(
       'open',
-      ({ sessions }) => tracer.startSpan('holdfast open', { attributes: { 'holdfast.sessions': sessions } }),
+      ({ sessions }) => tracer.startSpan('holdfast open').setAttribute('holdfast.sessions', sessions),
       (span, { outcome }) => {
         if (outcome !== undefined) span.setAttribute('holdfast.outcome', outcome)
       },
     ),
     record<CommitMessage>(
       'commit',
-      ({ sessions }) =>
-        tracer.startSpan('holdfast commit', { attributes: { 'holdfast.sessions': sessions } }),
+      ({ sessions }) => tracer.startSpan('holdfast commit').setAttribute('holdfast.sessions', sessions),
       (span, { handle, kind, attempts, conflicts, bytes }) => {
         span.setAttributes({
           'holdfast.handle': handle,
@@ -32,12 +31,13 @@ export function recordSpans(tracer: Tracer): () => void {
     ),
     record<StoreMessage>('store', (message) => {
       const { sessions, operation, handle } = message
-      const attributes = {
-        ...storeAttributes(message),
-        'holdfast.sessions': sessions,
-        'holdfast.handle': handle,
-      }
-      return tracer.startSpan(operation, { kind: kindOf(message), attributes })
+      const span = tracer.startSpan(operation, {
+        kind: kindOf(message),
+        attributes: storeAttributes(message),
+      })
+      span.setAttribute('holdfast.sessions', sessions)
+      if (handle !== undefined) span.setAttribute('holdfast.handle', handle)
+      return span
     }),
   ]
   return () => {
@@ -50,19 +50,20 @@ function record<Message extends { readonly error?: unknown }>(
   begin: (message: Message) => Span,
   describe?: (span: Span, message: Message) => void,
 ): () => void {
+  // In the message, and not in a WeakMap, which would cost more than the span.
+  const kept = Symbol('span')
+  type Traced = Message & { [kept]?: Span }
   const { start, asyncEnd } = tracingChannel<Context, Message>(`holdfast:${name}`)
-  const spans = new WeakMap<Message, Span>()
   start.bindStore(activeContext, (message) => {
     const active = context.active()
     if (isLeftOut(active)) return active
     const span = begin(message)
-    spans.set(message, span)
+    ;(message as Traced)[kept] = span
     return trace.setSpan(active, span)
   })
   const end = (message: unknown) => {
-    const span = spans.get(message as Message)
+    const { [kept]: span, error } = message as Traced
     if (!span) return // left out, or it began before we listened
-    const { error } = message as Message
     if (error !== undefined) fail(span, error)
     describe?.(span, message as Message)
     span.end()
