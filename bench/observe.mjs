@@ -1,12 +1,13 @@
-// What it costs to be watched: Express over HTTP, one process whose observers change from round to round (observed-server.mjs), with sessions in
-// memory and on Redis. Each observer's rounds are compared with rounds before and after them in which nobody watches, in the same process, so
-// neither the machine nor the compiler's mood counts. Where there are spans, the request has one of its own either way. And what it costs that
-// somebody could listen: the questions that a request asks, against the request.
+// What it costs to be watched: Express over HTTP, with sessions in memory and on Redis, watched in several ways (observers.mjs) and not at
+// all. Servers are processes of their own that take turns, each compared with the one that nobody watches in the same round; two processes
+// of the same code differ for as long as they live, so all of it is done with several. And what it costs that somebody could listen: the
+// questions that a request asks, against the request.
 //
-//   npm run build && node --import tsx bench/observe.mjs [--rounds 12] [--ms 300]
+//   npm run build && node --import tsx bench/observe.mjs [--rounds 8] [--processes 3] [--ms 250] [--backings memory,redis]
 //
-// prints JSON: by backing, scenario and observer { cpu, ratio, added }: microseconds of CPU time a request, times what it takes unwatched, and
-// microseconds more than that; and of the questions { nanoseconds, share }, share being that of the CPU time of an unwatched request.
+// prints JSON: by backing, scenario and observer { cpu, added, ratio }: microseconds of CPU time a request, how many of them are added, and
+// how many times it is what it would be unwatched; and of the questions { nanoseconds, share }, share being that of the CPU time of a
+// request that nobody watches.
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,59 +16,80 @@ import { commitTracing, isHeard, isTraced, openTracing } from '../dist/channels.
 import { eventChannel } from '../dist/events.js'
 import { startRedis } from '../test/servers/redis.ts'
 import { ask, load } from './load.mjs'
+import { observers } from './observers.mjs'
 import { median } from './statistics.mjs'
 
 const CONNECTIONS = 16
+/** Milliseconds for the compiler. */
+const WARM_UP = 6_000
 /** How often a request asks whether somebody listens: to a tracing channel, and to events. */
 const QUESTIONS = { read: { tracings: 2, events: 0 }, write: { tracings: 4, events: 0 } }
 
 const { values: options } = parseArgs({
-  options: { rounds: { type: 'string', default: '12' }, ms: { type: 'string', default: '300' } },
+  options: {
+    rounds: { type: 'string', default: '8' },
+    processes: { type: 'string', default: '3' },
+    ms: { type: 'string', default: '250' },
+    backings: { type: 'string', default: 'memory,redis' },
+  },
 })
 const rounds = Number(options.rounds)
 const milliseconds = Number(options.ms)
 
-async function measure(backing, url) {
-  const child = fork(new URL('./observed-server.mjs', import.meta.url), [backing, url])
-  const send = async (message) => {
-    child.send(message)
+async function start(observer, backing, url) {
+  const child = fork(new URL('./observed-server.mjs', import.meta.url), [observer, backing, url])
+  const [port] = await once(child, 'message')
+  const visits = Array.from({ length: CONNECTIONS }, async () => (await ask(port, '/write')).cookie)
+  const cookies = await Promise.all(visits)
+  const cpu = async () => {
+    child.send('cpu')
     return (await once(child, 'message'))[0]
   }
-  const [{ port, observers }] = await once(child, 'message')
-  const cookies = await Promise.all(
-    Array.from({ length: CONNECTIONS }, async () => (await ask(port, '/write')).cookie),
-  )
-  const results = {}
-  for (const scenario of Object.keys(QUESTIONS)) {
-    const time = async (observer, watched, duration = milliseconds) => {
-      await send({ observer, watched })
-      const before = await send({})
+  return {
+    observer,
+    async measure(scenario, duration) {
+      const before = await cpu()
       const { latencies } = await load({ port, path: `/${scenario}`, cookies, milliseconds: duration })
-      return ((await send({})) - before) / latencies.length
-    }
-    for (const observer of observers) await time(observer, true, 1_500) // for the compiler
-    const samples = Object.fromEntries(observers.map((observer) => [observer, []]))
-    const unwatched = []
-    for (let round = 0; round < rounds; round++) {
-      for (const observer of round % 2 === 0 ? observers : observers.toReversed()) {
-        const before = await time(observer, false)
-        const cpu = await time(observer, true)
-        const alone = (before + (await time(observer, false))) / 2
-        samples[observer].push({ cpu, ratio: cpu / alone, added: cpu - alone })
-        if (observer === 'channels') unwatched.push(alone)
+      return ((await cpu()) - before) / latencies.length
+    },
+    async stop() {
+      const counted = await Promise.all(cookies.map((cookie) => ask(port, '/read', cookie)))
+      assert(counted.every(({ body }) => Number(body) > 1))
+      child.disconnect()
+      await once(child, 'exit')
+    },
+  }
+}
+
+async function measure(backing, url) {
+  const samples = []
+  for (let i = 0; i < Number(options.processes); i++) {
+    const servers = []
+    for (const observer of Object.keys(observers)) servers.push(await start(observer, backing, url))
+    for (const scenario of Object.keys(QUESTIONS)) {
+      for (const server of servers) await server.measure(scenario, WARM_UP)
+      for (let round = 0; round < rounds; round++) {
+        const cpu = {}
+        for (const server of round % 2 === 0 ? servers : servers.toReversed()) {
+          cpu[server.observer] = await server.measure(scenario, milliseconds)
+        }
+        for (const [observer, { than = observer }] of Object.entries(observers)) {
+          const [own, other] = [cpu[observer], cpu[than]]
+          samples.push({ scenario, observer, cpu: own, added: own - other, ratio: own / other })
+        }
       }
     }
-    const middle = (list, key) => median(list.map((one) => one[key]))
-    results[scenario] = { unwatched: { cpu: median(unwatched) } }
-    for (const [observer, list] of Object.entries(samples)) {
-      results[scenario][observer] = Object.fromEntries(
-        ['cpu', 'ratio', 'added'].map((key) => [key, middle(list, key)]),
-      )
+    for (const server of servers) await server.stop()
+  }
+  const results = {}
+  for (const scenario of Object.keys(QUESTIONS)) {
+    results[scenario] = {}
+    for (const observer of Object.keys(observers)) {
+      const own = samples.filter((one) => one.scenario === scenario && one.observer === observer)
+      const middle = (what) => median(own.map((one) => one[what]))
+      results[scenario][observer] = { cpu: middle('cpu'), added: middle('added'), ratio: middle('ratio') }
     }
   }
-  const counted = await Promise.all(cookies.map((cookie) => ask(port, '/read', cookie)))
-  assert(counted.every(({ body }) => Number(body) > 1))
-  child.disconnect()
   return results
 }
 
@@ -85,21 +107,23 @@ function question(asks) {
   return median(samples)
 }
 
-const results = { memory: await measure('memory', '') }
-const redis = await startRedis()
-try {
-  results.redis = await measure('redis', `redis://127.0.0.1:${redis.port}`)
-} finally {
-  await redis.stop()
+const results = {}
+if (options.backings.includes('memory')) results.memory = await measure('memory', '')
+if (options.backings.includes('redis')) {
+  const redis = await startRedis()
+  try {
+    results.redis = await measure('redis', `redis://127.0.0.1:${redis.port}`)
+  } finally {
+    await redis.stop()
+  }
 }
-const [tracing, event] = [
-  question(() => isTraced(openTracing) || isTraced(commitTracing)) / 2,
-  question(() => isHeard(eventChannel)),
-]
+const tracing = question(() => isTraced(openTracing) || isTraced(commitTracing)) / 2
+const event = question(() => isHeard(eventChannel))
+const unwatched = Object.values(results)[0]
 results.questions = Object.fromEntries(
   Object.entries(QUESTIONS).map(([scenario, { tracings, events }]) => {
     const nanoseconds = tracings * tracing + events * event
-    return [scenario, { nanoseconds, share: nanoseconds / 1_000 / results.memory[scenario].unwatched.cpu }]
+    return [scenario, { nanoseconds, share: nanoseconds / 1_000 / unwatched[scenario].nobody.cpu }]
   }),
 )
 console.log(JSON.stringify(results, undefined, 2))

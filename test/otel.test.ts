@@ -50,7 +50,10 @@ beforeEach(() => {
   spans.reset()
   stop = instrument({ tracer, meter: meters.getMeter('test') })
 })
-afterEach(() => stop())
+afterEach(() => {
+  vi.useRealTimers()
+  stop()
+})
 afterAll(async () => {
   context.disable()
   await Promise.all([tracing.shutdown(), meters.shutdown()])
@@ -327,6 +330,55 @@ it('has no span below a request that the sampler has passed over, and has its me
   await below(TraceFlags.SAMPLED)
   expect(spans.getFinishedSpans().map(parentOf)).toEqual(['2'.repeat(16)])
   expect(await total('holdfast.opens', { 'holdfast.sessions': 'rare' })).toBe(before + 2)
+})
+
+describe('of more requests than `tracesPerSecond`', () => {
+  const hex = (length: number) =>
+    Array.from({ length }, () => Math.floor(Math.random() * 16).toString(16)).join('')
+  const requestSpan = () => ({ traceId: hex(32), spanId: hex(16), traceFlags: TraceFlags.SAMPLED })
+
+  it.each([
+    ['with a span of its own', () => trace.setSpanContext(context.active(), requestSpan())],
+    ['without one', () => context.active()],
+  ])('about so many have spans, and each of these has all: a request %s', async (_kind, requestContext) => {
+    stop()
+    stop = instrument({ tracer, meter: false, tracesPerSecond: 100 })
+    vi.useFakeTimers({ toFake: ['performance'] })
+    const { sessions } = manager<Data>({ merge: { visits: 'sum' } })
+    const jar = browser(sessions)
+    await jar.visit((session) => void (session.data.visits = 1))
+    const requests = async (count: number) => {
+      spans.reset()
+      for (let i = 0; i < count; i++) {
+        await context.with(requestContext(), () =>
+          jar.visit(async (session) => void (await session.update((data) => void data.visits!++))),
+        )
+      }
+      return spans.getFinishedSpans()
+    }
+    const named = (recorded: ReadableSpan[], name: string) =>
+      recorded.filter((span) => span.name === name).map((span) => span.spanContext().traceId)
+
+    vi.advanceTimersByTime(5_000)
+    expect(named(await requests(500), 'holdfast open')).toHaveLength(500)
+    vi.advanceTimersByTime(1_000)
+    await requests(1) // the share is that of a second in which 500 came
+    const recorded = await requests(2_000)
+    const opened = named(recorded, 'holdfast open')
+    expect(opened.length).toBeGreaterThan(300)
+    expect(opened.length).toBeLessThan(500)
+    expect(named(recorded, 'load').toSorted()).toEqual(opened.toSorted())
+    vi.advanceTimersByTime(2_500)
+    expect(named(await requests(100), 'holdfast open')).toHaveLength(100)
+  })
+
+  it('refuses a number of them that is none', () => {
+    for (const tracesPerSecond of [0, -1, Number.NaN]) {
+      expect(() => instrument({ tracesPerSecond })).toThrow(
+        `instrument: tracesPerSecond is ${tracesPerSecond}; it must be a positive number`,
+      )
+    }
+  })
 })
 
 it('ends with stop()', async () => {

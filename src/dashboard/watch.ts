@@ -50,7 +50,9 @@ export function watch({ settings }: Core): Watch {
   const since = clock()
   const series = { hour: createSeries(10 * SECOND, 360, since), day: createSeries(300 * SECOND, 288, since) }
   const both = [series.hour, series.day]
-  const started = new WeakMap<object, number>()
+  // In the message, and not in a WeakMap, which would cost more than all the rest.
+  const began = Symbol('began')
+  type Timed = StoreMessage & { [began]?: number }
   const notices: Notice[] = []
   let outageSince: number | undefined
 
@@ -78,12 +80,11 @@ export function watch({ settings }: Core): Watch {
   }
 
   function onStart(message: unknown): void {
-    if ((message as StoreMessage).sessions === name) started.set(message as object, performance.now())
+    if ((message as Timed).sessions === name) (message as Timed)[began] = performance.now()
   }
 
   function onEnd(message: unknown): void {
-    const { operation, error } = message as StoreMessage
-    const start = started.get(message as object)
+    const { operation, error, [began]: start } = message as Timed
     if (start === undefined) return
     if (error !== undefined) count('error')
     else if (TIMED.has(operation)) for (const one of both) one.took(clock(), performance.now() - start)

@@ -1,15 +1,18 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { tracingChannel } from 'node:diagnostics_channel'
-import type { Context, Span, Tracer } from '@opentelemetry/api'
+import type { Context, Span, SpanContext, Tracer } from '@opentelemetry/api'
 import { context, SpanStatusCode, TraceFlags, trace } from '@opentelemetry/api'
 import type { CommitMessage, OpenMessage, StoreMessage } from '../channels.ts'
 import { HoldfastError } from '../errors.ts'
 import { errorType, kindOf, storeAttributes } from './names.ts'
+import { type Share, shareFor } from './share.ts'
 
 /** Spans of what the channels tell. The result ends it. */
-export function recordSpans(tracer: Tracer): () => void {
+export function recordSpans(tracer: Tracer, tracesPerSecond: number): () => void {
+  const share = shareFor(tracesPerSecond)
   const stops = [
     record<OpenMessage>(
+      share,
       'open',
       ({ sessions }) => tracer.startSpan('holdfast open').setAttribute('holdfast.sessions', sessions),
       (span, { outcome }) => {
@@ -17,6 +20,7 @@ export function recordSpans(tracer: Tracer): () => void {
       },
     ),
     record<CommitMessage>(
+      share,
       'commit',
       ({ sessions }) => tracer.startSpan('holdfast commit').setAttribute('holdfast.sessions', sessions),
       (span, { handle, kind, attempts, conflicts, bytes }) => {
@@ -29,7 +33,7 @@ export function recordSpans(tracer: Tracer): () => void {
         })
       },
     ),
-    record<StoreMessage>('store', (message) => {
+    record<StoreMessage>(share, 'store', (message) => {
       const { sessions, operation, handle } = message
       const span = tracer.startSpan(operation, {
         kind: kindOf(message),
@@ -46,18 +50,27 @@ export function recordSpans(tracer: Tracer): () => void {
 }
 
 function record<Message extends { readonly error?: unknown }>(
-  name: string,
+  share: Share,
+  name: 'open' | 'commit' | 'store',
   begin: (message: Message) => Span,
   describe?: (span: Span, message: Message) => void,
 ): () => void {
   // In the message, and not in a WeakMap, which would cost more than the span.
   const kept = Symbol('span')
   type Traced = Message & { [kept]?: Span }
-  const { start, asyncEnd } = tracingChannel<Context, Message>(`holdfast:${name}`)
+  const { start, asyncEnd } = tracingChannel<Context | undefined, Message>(`holdfast:${name}`)
   start.bindStore(activeContext, (message) => {
     const active = context.active()
-    if (isLeftOut(active)) return active
+    const parent = trace.getSpanContext(active)
+    if (parent && !isSampled(parent)) return undefined
+    if (name === 'open') share.count()
+    if (parent && !share.includes(parent.traceId)) return undefined
     const span = begin(message)
+    const own = span.spanContext()
+    if (!parent && !share.includes(own.traceId)) {
+      // Nothing below it is recorded either.
+      return trace.setSpanContext(active, { ...own, traceFlags: TraceFlags.NONE })
+    }
     ;(message as Traced)[kept] = span
     return trace.setSpan(active, span)
   })
@@ -75,10 +88,9 @@ function record<Message extends { readonly error?: unknown }>(
   }
 }
 
-/** A request that the sampler has passed over: its children are none either, and most requests are such. */
-function isLeftOut(active: Context): boolean {
-  const parent = trace.getSpanContext(active)
-  return parent !== undefined && (parent.traceFlags & TraceFlags.SAMPLED) === 0
+/** Else its children are not either, and most requests are such. */
+function isSampled({ traceFlags }: SpanContext): boolean {
+  return (traceFlags & TraceFlags.SAMPLED) !== 0
 }
 
 /** The text is told where it is ours. A driver's may quote what could not be stored. */
@@ -88,12 +100,16 @@ function fail(span: Span, error: unknown): void {
   span.setStatus({ code: SpanStatusCode.ERROR, ...message })
 }
 
-/** Enough of an AsyncLocalStorage for `bindStore`: what runs in it has the context active, whichever manager the application has. */
+/**
+ * Enough of an AsyncLocalStorage for `bindStore`: what runs in it has the context active, whichever manager the application has. `undefined`: the
+ * one that is active already, as for all that has no span.
+ */
 const activeContext = {
-  run: <R>(active: Context, work: () => R): R => context.with(active, work),
+  run: <R>(other: Context | undefined, work: () => R): R => (other ? context.with(other, work) : work()),
   /** In place of `run`, from Node 26 on. The API has no such scope, but its usual manager is an AsyncLocalStorage, which has. */
-  withScope: (active: Context): Disposable => storageOfManager()?.withScope?.(active) ?? NO_SCOPE,
-} as unknown as AsyncLocalStorage<Context>
+  withScope: (other: Context | undefined): Disposable =>
+    (other && storageOfManager()?.withScope?.(other)) ?? NO_SCOPE,
+} as unknown as AsyncLocalStorage<Context | undefined>
 
 interface ScopedStorage {
   withScope?(active: Context): Disposable
