@@ -1,16 +1,19 @@
-// What it costs to be watched: Express over HTTP, with sessions in memory and on Redis, watched in several ways (observers.mjs) and not at
-// all. Servers are processes of their own that take turns, each compared with the one that nobody watches in the same round; two processes
-// of the same code differ for as long as they live, so all of it is done with several. And what it costs that somebody could listen: the
-// questions that a request asks, against the request.
+// What it costs to be watched: Express over HTTP, with sessions in memory and on Redis, watched in several ways (observers.mjs). Each way has a
+// process of its own, whose CPU profile tells what part of its work is the watching. Times of two processes would have to be compared
+// otherwise, and those of the same code differ by more than what is to be measured.
 //
-//   npm run build && node --import tsx bench/observe.mjs [--rounds 8] [--processes 3] [--ms 250] [--backings memory,redis]
+//   npm run build && node --import tsx bench/observe.mjs [--seconds 10] [--backings memory,redis] [--node path/of/another/node]
 //
-// prints JSON: by backing, scenario and observer { cpu, added, ratio }: microseconds of CPU time a request, how many of them are added, and
-// how many times it is what it would be unwatched; and of the questions { nanoseconds, share }, share being that of the CPU time of a
-// request that nobody watches.
+// prints JSON: by backing, scenario and observer { channels, otel, sdk, watching, collector }, percentages of all time that is not idle: what
+// the core tells, what holdfast/otel makes of it, what the SDK does with that beyond what it does for the one whom it is compared with, the
+// sum of these, and the garbage collector, which is not in it. And of the questions whether somebody listens, with nobody listening, the
+// nanoseconds a request.
 import assert from 'node:assert/strict'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { commitTracing, isHeard, isTraced, openTracing } from '../dist/channels.js'
 import { eventChannel } from '../dist/events.js'
@@ -20,74 +23,83 @@ import { observers } from './observers.mjs'
 import { median } from './statistics.mjs'
 
 const CONNECTIONS = 16
-/** Milliseconds for the compiler. */
-const WARM_UP = 6_000
+/** For the compiler. */
+const WARM_UP_SECONDS = 5
 /** How often a request asks whether somebody listens: to a tracing channel, and to events. */
 const QUESTIONS = { read: { tracings: 2, events: 0 }, write: { tracings: 4, events: 0 } }
 
 const { values: options } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '8' },
-    processes: { type: 'string', default: '3' },
-    ms: { type: 'string', default: '250' },
+    seconds: { type: 'string', default: '10' },
     backings: { type: 'string', default: 'memory,redis' },
+    node: { type: 'string', default: process.execPath },
   },
 })
-const rounds = Number(options.rounds)
-const milliseconds = Number(options.ms)
 
-async function start(observer, backing, url) {
-  const child = fork(new URL('./observed-server.mjs', import.meta.url), [observer, backing, url])
-  const [port] = await once(child, 'message')
-  const visits = Array.from({ length: CONNECTIONS }, async () => (await ask(port, '/write')).cookie)
-  const cookies = await Promise.all(visits)
-  const cpu = async () => {
-    child.send('cpu')
-    return (await once(child, 'message'))[0]
-  }
-  return {
-    observer,
-    async measure(scenario, duration) {
-      const before = await cpu()
-      const { latencies } = await load({ port, path: `/${scenario}`, cookies, milliseconds: duration })
-      return ((await cpu()) - before) / latencies.length
-    },
-    async stop() {
-      const counted = await Promise.all(cookies.map((cookie) => ask(port, '/read', cookie)))
-      assert(counted.every(({ body }) => Number(body) > 1))
-      child.disconnect()
-      await once(child, 'exit')
-    },
+/** Milliseconds of one process by what it did, after the warm-up. */
+async function profile(observer, scenario, backing, url) {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-observe-'))
+  try {
+    const child = fork(new URL('./observed-server.mjs', import.meta.url), [observer, backing, url], {
+      execPath: options.node,
+      execArgv: ['--cpu-prof', '--cpu-prof-dir', folder, '--cpu-prof-interval', '200'],
+    })
+    const [port] = await once(child, 'message')
+    const visits = Array.from({ length: CONNECTIONS }, async () => (await ask(port, '/write')).cookie)
+    const cookies = await Promise.all(visits)
+    const milliseconds = (WARM_UP_SECONDS + Number(options.seconds)) * 1_000
+    const { bodies } = await load({ port, path: `/${scenario}`, cookies, milliseconds })
+    assert(bodies.every((body) => (scenario === 'read' ? body === '1' : Number(body) > 10)))
+    child.disconnect()
+    await once(child, 'exit')
+    const [file] = await readdir(folder)
+    return sum(JSON.parse(await readFile(join(folder, file), 'utf8')))
+  } finally {
+    await rm(folder, { recursive: true })
   }
 }
 
-async function measure(backing, url) {
-  const samples = []
-  for (let i = 0; i < Number(options.processes); i++) {
-    const servers = []
-    for (const observer of Object.keys(observers)) servers.push(await start(observer, backing, url))
-    for (const scenario of Object.keys(QUESTIONS)) {
-      for (const server of servers) await server.measure(scenario, WARM_UP)
-      for (let round = 0; round < rounds; round++) {
-        const cpu = {}
-        for (const server of round % 2 === 0 ? servers : servers.toReversed()) {
-          cpu[server.observer] = await server.measure(scenario, milliseconds)
-        }
-        for (const [observer, { than = observer }] of Object.entries(observers)) {
-          const [own, other] = [cpu[observer], cpu[than]]
-          samples.push({ scenario, observer, cpu: own, added: own - other, ratio: own / other })
-        }
-      }
-    }
-    for (const server of servers) await server.stop()
+function sum({ nodes, samples, timeDeltas, startTime, endTime }) {
+  const kinds = new Map(nodes.map(({ id, callFrame }) => [id, kindOf(callFrame)]))
+  const sums = {}
+  const from = endTime - Number(options.seconds) * 1e6
+  let at = startTime
+  for (const [i, id] of samples.entries()) {
+    at += timeDeltas[i]
+    if (at < from) continue
+    const kind = kinds.get(id)
+    sums[kind] = (sums[kind] ?? 0) + timeDeltas[i]
   }
+  return sums
+}
+
+function kindOf({ functionName, url }) {
+  if (functionName === '(idle)') return 'idle'
+  if (functionName === '(garbage collector)') return 'collector'
+  if (/\/dist\/otel\//.test(url)) return 'otel'
+  if (/\/dist\/(channels|tracing)\.js|diagnostics_channel/.test(url)) return 'channels'
+  return url.includes('/@opentelemetry/') ? 'sdk' : 'work'
+}
+
+async function measure(backing, url) {
   const results = {}
   for (const scenario of Object.keys(QUESTIONS)) {
-    results[scenario] = {}
-    for (const observer of Object.keys(observers)) {
-      const own = samples.filter((one) => one.scenario === scenario && one.observer === observer)
-      const middle = (what) => median(own.map((one) => one[what]))
-      results[scenario][observer] = { cpu: middle('cpu'), added: middle('added'), ratio: middle('ratio') }
+    const ofScenario = (results[scenario] = {})
+    const sdkOf = {}
+    for (const [observer, { than }] of Object.entries(observers)) {
+      const { idle = 0, ...busy } = await profile(observer, scenario, backing, url)
+      const all = Object.values(busy).reduce((total, one) => total + one, 0)
+      const percent = (kind) => (100 * (busy[kind] ?? 0)) / all
+      sdkOf[observer] = percent('sdk')
+      const [channels, otel] = [percent('channels'), percent('otel')]
+      const sdk = sdkOf[observer] - sdkOf[than ?? observer]
+      ofScenario[observer] = {
+        channels,
+        otel,
+        sdk,
+        watching: channels + otel + sdk,
+        collector: percent('collector'),
+      }
     }
   }
   return results
@@ -119,11 +131,10 @@ if (options.backings.includes('redis')) {
 }
 const tracing = question(() => isTraced(openTracing) || isTraced(commitTracing)) / 2
 const event = question(() => isHeard(eventChannel))
-const unwatched = Object.values(results)[0]
 results.questions = Object.fromEntries(
-  Object.entries(QUESTIONS).map(([scenario, { tracings, events }]) => {
-    const nanoseconds = tracings * tracing + events * event
-    return [scenario, { nanoseconds, share: nanoseconds / 1_000 / unwatched[scenario].nobody.cpu }]
-  }),
+  Object.entries(QUESTIONS).map(([scenario, { tracings, events }]) => [
+    scenario,
+    { nanoseconds: tracings * tracing + events * event },
+  ]),
 )
 console.log(JSON.stringify(results, undefined, 2))

@@ -1,5 +1,5 @@
-// The visit counter on Express, watched or not: `observed-server.mjs <observer> <backing> <url>`. It sends the port first, then, for each
-// message, the CPU time that it has used.
+// The visit counter on Express, watched or not: `observed-server.mjs <observer> <backing> <url>`. It sends its port, and ends
+// when its parent lets go of it.
 import { randomBytes } from 'node:crypto'
 import { channel, tracingChannel } from 'node:diagnostics_channel'
 import { context, SpanKind, trace } from '@opentelemetry/api'
@@ -56,10 +56,6 @@ if (metrics || spans) {
   })
 }
 
-process.on('message', () => {
-  const { user, system } = process.cpuUsage()
-  process.send(user + system)
-})
 process.on('disconnect', () => process.exit())
 
 const opened = await openBacking(backing, url)

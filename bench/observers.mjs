@@ -1,6 +1,6 @@
 /**
  * Who watches: a listener that does nothing on each channel, or OpenTelemetry. `sampled` is the share of requests whose trace the sampler
- * records, each of which has a span already; `spans` is `tracesPerSecond`. Each is compared with `than`.
+ * records, each of which has a span already; `spans` is `tracesPerSecond`. `than`: one whom the SDK costs as much otherwise, and who comes before.
  */
 export const observers = {
   nobody: {},

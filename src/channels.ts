@@ -17,6 +17,8 @@ export interface StoreMessage {
   readonly operation: string
   /** Of the session that it concerns, if it is one. */
   readonly handle?: string | undefined
+  /** When it was asked for, by `performance.now()`. */
+  readonly began: number
   /** What it failed with. */
   readonly error?: unknown
 }
@@ -58,6 +60,10 @@ export interface CommitMessage {
 /** A message while it is being filled. */
 export type Written<Message> = { -readonly [Key in keyof Message]: Message[Key] }
 type Tracing = TracingChannel<unknown, object>
+/** Of every tracing channel. */
+interface Ending {
+  error?: unknown
+}
 
 export const openTracing: Tracing = tracingChannel('holdfast:open')
 export const commitTracing: Tracing = tracingChannel('holdfast:commit')
@@ -79,31 +85,43 @@ export function isTraced({ start, end, asyncStart, asyncEnd, error }: Tracing): 
  * `conclude` completes the message before its end is told: with the result, or with nothing if it failed.
  */
 export function trace<T>(
-  { start, end, asyncStart, asyncEnd, error }: Tracing,
-  message: object,
+  tracing: Tracing,
+  message: Ending,
   work: () => Promise<T>,
   conclude?: (result?: T) => void,
 ): Promise<T> {
-  const over = (result?: T) => {
-    conclude?.(result)
-    asyncStart.publish(message)
-    asyncEnd.publish(message)
-  }
-  return start.runStores(message, () => {
-    const done = begin(work).then(
-      (result) => {
-        over(result)
-        return result
-      },
-      (thrown) => {
-        error.publish(Object.assign(message, { error: thrown }))
-        over()
-        throw thrown
-      },
-    )
-    end.publish(message)
-    return done
-  })
+  const { start } = tracing
+  if (isHeard(start)) return start.runStores(message, run<T>, undefined, tracing, message, work, conclude)
+  return run(tracing, message, work, conclude)
+}
+
+function run<T>(
+  tracing: Tracing,
+  message: Ending,
+  work: () => Promise<T>,
+  conclude: ((result?: T) => void) | undefined,
+): Promise<T> {
+  const done = begin(work).then(
+    (result) => {
+      conclude?.(result)
+      tellEnd(tracing, message)
+      return result
+    },
+    (thrown) => {
+      message.error = thrown
+      tracing.error.publish(message)
+      conclude?.()
+      tellEnd(tracing, message)
+      throw thrown
+    },
+  )
+  tracing.end.publish(message)
+  return done
+}
+
+function tellEnd({ asyncStart, asyncEnd }: Tracing, message: Ending): void {
+  asyncStart.publish(message)
+  asyncEnd.publish(message)
 }
 
 type Operation = (a: unknown, b: unknown, c: unknown, d: unknown) => Promise<unknown>
@@ -124,7 +142,15 @@ export function traceStore(store: Store, sessions: string): Store {
     const call: Operation = (a, b, c, d) => {
       if (!isTraced(storeTracing)) return operations[method](a, b, c, d)
       const handle = isOfOne ? String(a).slice(start) : undefined
-      const message = { sessions, store: name, operation, handle }
+      const began = performance.now()
+      const message: Written<StoreMessage> = {
+        sessions,
+        store: name,
+        operation,
+        handle,
+        began,
+        error: undefined,
+      }
       return trace(storeTracing, message, () => operations[method](a, b, c, d))
     }
     return call as On[Method]

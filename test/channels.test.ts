@@ -71,7 +71,9 @@ describe('what is told', () => {
       'commit.asyncEnd',
     ])
     expect(saying('open.asyncEnd')).toMatchObject([{ sessions: 'id', outcome: 'none' }])
-    expect(saying('store.start')).toEqual([{ sessions: 'id', store: 'memory', operation: 'create', handle }])
+    expect(saying('store.start')).toEqual([
+      { sessions: 'id', store: 'memory', operation: 'create', handle, began: expect.any(Number) },
+    ])
     expect(saying('commit.asyncEnd')).toMatchObject([
       { sessions: 'id', handle, kind: 'create', attempts: 1, conflicts: 0, bytes: '{"visits":1}'.length },
     ])
@@ -368,6 +370,6 @@ it('types what is told', () => {
     attempts: 1,
     conflicts: 0,
   } satisfies CommitMessage
-  const operation = { sessions: 'id', store: 'redis', operation: 'load' } satisfies StoreMessage
+  const operation = { sessions: 'id', store: 'redis', operation: 'load', began: 1 } satisfies StoreMessage
   expect([open.outcome, commit.kind, operation.operation]).toEqual(['live', 'create', 'load'])
 })

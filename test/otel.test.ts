@@ -381,6 +381,21 @@ describe('of more requests than `tracesPerSecond`', () => {
   })
 })
 
+it('times each operation once, whether many come between two collections or none, and those before stop()', async () => {
+  const { sessions } = manager<Data>()
+  const jar = browser(sessions)
+  await jar.visit((session) => void (session.data.visits = 1))
+  const loads = () => total('db.client.operation.duration', { 'db.operation.name': 'load' })
+  const before = await loads()
+  for (let i = 0; i < 600; i++) await jar.visit(() => {})
+  expect(await loads()).toBe(before + 600)
+  expect(await loads()).toBe(before + 600)
+  await jar.visit(() => {})
+  stop()
+  await jar.visit(() => {})
+  expect(await loads()).toBe(before + 601)
+})
+
 it('ends with stop()', async () => {
   stop()
   const before = await total('holdfast.events')

@@ -50,9 +50,6 @@ export function watch({ settings }: Core): Watch {
   const since = clock()
   const series = { hour: createSeries(10 * SECOND, 360, since), day: createSeries(300 * SECOND, 288, since) }
   const both = [series.hour, series.day]
-  // In the message, and not in a WeakMap, which would cost more than all the rest.
-  const began = Symbol('began')
-  type Timed = StoreMessage & { [began]?: number }
   const notices: Notice[] = []
   let outageSince: number | undefined
 
@@ -79,15 +76,11 @@ export function watch({ settings }: Core): Watch {
     if (notices.length > NOTICES) notices.pop()
   }
 
-  function onStart(message: unknown): void {
-    if ((message as Timed).sessions === name) (message as Timed)[began] = performance.now()
-  }
-
   function onEnd(message: unknown): void {
-    const { operation, error, [began]: start } = message as Timed
-    if (start === undefined) return
+    const { sessions, operation, began, error } = message as StoreMessage
+    if (sessions !== name) return
     if (error !== undefined) count('error')
-    else if (TIMED.has(operation)) for (const one of both) one.took(clock(), performance.now() - start)
+    else if (TIMED.has(operation)) for (const one of both) one.took(clock(), performance.now() - began)
   }
 
   function onCommit(message: unknown): void {
@@ -97,7 +90,6 @@ export function watch({ settings }: Core): Watch {
 
   const channels = [
     ['holdfast:event', onEvent],
-    ['tracing:holdfast:store:start', onStart],
     ['tracing:holdfast:store:asyncEnd', onEnd],
     ['tracing:holdfast:commit:asyncEnd', onCommit],
   ] as const

@@ -3,6 +3,7 @@ import type { Attributes, Meter, ObservableResult } from '@opentelemetry/api'
 import type { CommitMessage, OpenMessage, StoreMessage } from '../channels.ts'
 import type { EventMessage } from '../events.ts'
 import { EVENT_NAMES } from '../events.ts'
+import { durationsFor } from './durations.ts'
 import { DURATIONS, errorType, storeAttributes, systemOf } from './names.ts'
 
 /**
@@ -10,7 +11,7 @@ import { DURATIONS, errorType, storeAttributes, systemOf } from './names.ts'
  * is counted here and read when it is collected: an SDK takes a microsecond to find out which series a number belongs to. The result ends it.
  */
 export function recordMetrics(meter: Meter): () => void {
-  const duration = meter.createHistogram('db.client.operation.duration', {
+  const histogram = meter.createHistogram('db.client.operation.duration', {
     description: 'Duration of database client operations.',
     unit: 's',
     advice: { explicitBucketBoundaries: DURATIONS },
@@ -38,6 +39,10 @@ export function recordMetrics(meter: Meter): () => void {
   const events = tally(happened, 'holdfast.event')
   const outages = tally(state, 'db.system.name')
 
+  const durations = durationsFor(histogram, storeAttributes)
+  // Before it is collected: what is observed is asked for first.
+  meter.addBatchObservableCallback(durations.flush, [opened])
+
   const known = new Set<string>()
   // Prometheus sees no increase in a series that begins with 1: who waits for the first `reuse` must have had a 0 before it.
   const meet = (sessions: string) => {
@@ -47,21 +52,12 @@ export function recordMetrics(meter: Meter): () => void {
   }
   const outageOf = (sessions: string, store: string) => outages.at(sessions, systemOf(store))
 
-  const began = Symbol('began')
-  const storeTracing = tracingChannel<unknown, StoreMessage & { [began]?: number }>('holdfast:store')
-  const begin = (message: unknown) => {
-    ;(message as { [began]?: number })[began] = performance.now()
-  }
   const stops = [
-    listen(storeTracing.start, begin),
-    listen<StoreMessage & { [began]?: number }>(storeTracing.asyncEnd, (message) => {
-      const { [began]: then, sessions, store, error } = message
+    listen<StoreMessage>(tracingChannel('holdfast:store').asyncEnd, (message) => {
+      const { sessions, store, operation, began, error } = message
       outageOf(sessions, store)
-      if (then === undefined) return // it began before we listened
-      duration.record((performance.now() - then) / 1_000, {
-        ...storeAttributes(message),
-        ...(error !== undefined && { 'error.type': errorType(error) }),
-      })
+      const failure = error === undefined ? undefined : errorType(error)
+      durations.add(store, operation, performance.now() - began, failure)
     }),
     listen<OpenMessage>(tracingChannel('holdfast:open').asyncEnd, ({ sessions, outcome, error }) => {
       meet(sessions)
@@ -91,6 +87,8 @@ export function recordMetrics(meter: Meter): () => void {
   ]
   return () => {
     for (const stop of stops) stop()
+    meter.removeBatchObservableCallback(durations.flush, [opened])
+    durations.flush()
   }
 }
 

@@ -23,7 +23,7 @@ export function kindOf({ store }: StoreMessage): SpanKind {
   return IN_PROCESS.has(store) ? SpanKind.INTERNAL : SpanKind.CLIENT
 }
 
-export function storeAttributes({ store, operation }: StoreMessage): Attributes {
+export function storeAttributes(store: string, operation: string): Attributes {
   return { 'db.system.name': systemOf(store), 'db.operation.name': operation }
 }
 

@@ -37,7 +37,7 @@ export function recordSpans(tracer: Tracer, tracesPerSecond: number): () => void
       const { sessions, operation, handle } = message
       const span = tracer.startSpan(operation, {
         kind: kindOf(message),
-        attributes: storeAttributes(message),
+        attributes: storeAttributes(message.store, operation),
       })
       span.setAttribute('holdfast.sessions', sessions)
       if (handle !== undefined) span.setAttribute('holdfast.handle', handle)
