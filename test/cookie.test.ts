@@ -68,8 +68,8 @@ describe('the Cookie header', () => {
       return Math.min(...times)
     }
     for (const header of headers) {
-      // Ten times as long: a hundred times the time, if it were quadratic.
-      expect(timeOf(header(20_000))).toBeLessThan(30 * timeOf(header(2_000)) + 1)
+      // Ten times as long: a hundred times the time, if it were quadratic, and then seconds. The 20 ms are a busy machine's.
+      expect(timeOf(header(20_000))).toBeLessThan(30 * timeOf(header(2_000)) + 20)
     }
   })
 })
