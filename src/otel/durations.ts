@@ -1,4 +1,5 @@
 import type { Attributes, Histogram } from '@opentelemetry/api'
+import { byPair } from './by-pair.ts'
 
 /** Durations on their way into a histogram. */
 export interface Durations {
@@ -19,43 +20,36 @@ const BATCH = 256
 
 /**
  * An SDK finds out anew for each number to which series it belongs, sorting its attributes and writing them as JSON. Between other work that costs more
- * than all else that is done here; for many numbers in a row it costs a third.
+ * than all else that is done here; many in a row cost a third less.
  */
 export function durationsFor(
   histogram: Histogram,
   attributesOf: (store: string, operation: string) => Attributes,
 ): Durations {
-  const byStore = new Map<string, Map<string, Series>>()
+  const series = byPair<Series>((store, operation) => ({
+    attributes: attributesOf(store, operation),
+    seconds: new Float64Array(BATCH),
+    count: 0,
+  }))
 
-  function seriesOf(store: string, operation: string): Series {
-    let ofStore = byStore.get(store)
-    if (!ofStore) byStore.set(store, (ofStore = new Map()))
-    let series = ofStore.get(operation)
-    if (!series) {
-      series = { attributes: attributesOf(store, operation), seconds: new Float64Array(BATCH), count: 0 }
-      ofStore.set(operation, series)
-    }
-    return series
-  }
-
-  function give(series: Series): void {
-    const { attributes, seconds, count } = series
-    series.count = 0
+  function give(one: Series): void {
+    const { attributes, seconds, count } = one
+    one.count = 0
     for (let i = 0; i < count; i++) histogram.record(seconds[i]!, attributes)
   }
 
   return {
     add(store, operation, milliseconds, error) {
-      const series = seriesOf(store, operation)
+      const one = series.at(store, operation)
       if (error !== undefined) {
-        histogram.record(milliseconds / 1_000, { ...series.attributes, 'error.type': error })
+        histogram.record(milliseconds / 1_000, { ...one.attributes, 'error.type': error })
         return
       }
-      series.seconds[series.count++] = milliseconds / 1_000
-      if (series.count === BATCH) give(series)
+      one.seconds[one.count++] = milliseconds / 1_000
+      if (one.count === BATCH) give(one)
     },
     flush() {
-      for (const ofStore of byStore.values()) for (const series of ofStore.values()) give(series)
+      for (const one of series.values()) give(one)
     },
   }
 }

@@ -3,6 +3,7 @@ import type { Attributes, Meter, ObservableResult } from '@opentelemetry/api'
 import type { CommitMessage, OpenMessage, StoreMessage } from '../channels.ts'
 import type { EventMessage } from '../events.ts'
 import { EVENT_NAMES } from '../events.ts'
+import { byPair } from './by-pair.ts'
 import { durationsFor } from './durations.ts'
 import { DURATIONS, errorType, storeAttributes, systemOf } from './names.ts'
 
@@ -110,24 +111,13 @@ interface Observed {
 
 /** Numbers by the manager's name and one more attribute. */
 function tally(instrument: Observed, attribute: string) {
-  const known = new Map<string, Map<string, { value: number; readonly attributes: Attributes }>>()
+  const numbers = byPair((sessions, is) => {
+    const attributes: Attributes = { 'holdfast.sessions': sessions, [attribute]: is }
+    return { value: 0, attributes }
+  })
   const observe = (result: ObservableResult) => {
-    for (const ofManager of known.values()) {
-      for (const { value, attributes } of ofManager.values()) result.observe(value, attributes)
-    }
+    for (const { value, attributes } of numbers.values()) result.observe(value, attributes)
   }
   instrument.addCallback(observe)
-  return {
-    at(sessions: string, is: string) {
-      let ofManager = known.get(sessions)
-      if (!ofManager) known.set(sessions, (ofManager = new Map()))
-      let found = ofManager.get(is)
-      if (!found) {
-        found = { value: 0, attributes: { 'holdfast.sessions': sessions, [attribute]: is } }
-        ofManager.set(is, found)
-      }
-      return found
-    },
-    stop: () => instrument.removeCallback(observe),
-  }
+  return { at: numbers.at, stop: () => instrument.removeCallback(observe) }
 }
