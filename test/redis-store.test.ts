@@ -181,11 +181,14 @@ describe('on the wire', () => {
       const wire = await wireTo(server.port)
       const { cli, prefix } = fresh()
       const store = open(`redis://127.0.0.1:${wire.port}`)
-      // The first commands tell the server the scripts.
-      const [first, second] = [
-        record({ rev: rev(1), text, ...fields }),
-        record({ rev: rev(2), text, ...fields }),
+      // An hour that ends just after its index has been extended by 2,048 s, so that a minute more does not extend it again.
+      const expires = (Math.floor(Date.now() / 2_048_000) + 2) * 2_048_000
+      const times = { lastSeen: expires - HOUR, expires }
+      const [first, second] = [1, 2].map((n) => ({ rev: rev(n), text, ...times, ...fields })) as [
+        StoredRecord,
+        StoredRecord,
       ]
+      // The first commands tell the server the scripts.
       await warmUp(store)
       expect(prefix).not.toBe('h')
       const create = await measure(wire, () => store.create(key, first))
