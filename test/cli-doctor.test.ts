@@ -276,6 +276,27 @@ const servers: readonly Case[] = [
     },
   ],
   [
+    'a Redis that is full',
+    'redis.refuses-writes',
+    /refuses writes, so nobody can log in.*OOM command not allowed/,
+    async () => {
+      const store = await made('redis')
+      await redis.cli('CONFIG', 'SET', 'maxmemory', '1')
+      undo.push(() => redis.cli('CONFIG', 'SET', 'maxmemory', '0'))
+      return { store }
+    },
+  ],
+  [
+    'a Redis whose user may not write',
+    'redis.refuses-writes',
+    /refuses writes.*NOPERM/,
+    async () => {
+      await redis.cli('ACL', 'SETUSER', 'reader', 'on', '>reader', '~*', '+@all', '-eval')
+      undo.push(() => redis.cli('ACL', 'DELUSER', 'reader'))
+      return { store: `redis://reader:reader@127.0.0.1:${redis.port}` }
+    },
+  ],
+  [
     'an old Redis',
     'redis.too-old',
     /The server is Redis 5\.0\.\d+, which lacks commands/,

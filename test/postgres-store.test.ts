@@ -778,6 +778,12 @@ describe('trouble', () => {
       /Check the user and the password/,
       false,
     )
+    await runOn(server.url, `CREATE USER crowd PASSWORD 'crowd' CONNECTION LIMIT 0`)
+    await expectFailure(
+      openUrl(server.with({ user: 'crowd', password: 'crowd' })).load('k'),
+      /too many connections for role.*raise its max_connections, or the limit of this user/,
+      true,
+    ).finally(() => runOn(server.url, 'DROP USER crowd'))
     await expectFailure(
       openUrl(server.with({ database: 'nowhere' })).load('k'),
       /"nowhere" does not exist\. Create the database/,
@@ -797,7 +803,7 @@ describe('trouble', () => {
     await runOn(server.url, `DROP TABLE ${table}`)
     await expectFailure(
       store.load('k'),
-      /does not exist\. The table has gone .* createTables\(\) makes it again/,
+      /does not exist\. The table has gone .* rename it back; else `npx holdfast init`/,
       false,
     )
     await store.createTables()
@@ -814,7 +820,11 @@ describe('trouble', () => {
       options: '-c default_transaction_read_only=on',
     })
     opened.push(() => replica.end())
-    await expectFailure(open(replica, { table: newTable() }).load('k'), /read-only.*name the primary/, true)
+    await expectFailure(
+      open(replica, { table: newTable() }).load('k'),
+      /read-only.*name the primary.* default_transaction_read_only, off/,
+      true,
+    )
   })
 
   it('says what to do: named statements through a pooler that mixes connections', async () => {

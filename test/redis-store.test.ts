@@ -424,6 +424,22 @@ describe('the memory of the server', () => {
     expect(await full.cli('EXISTS', 'h@ada', 'h#sid')).toBe('0')
   })
 
+  it('full, on one server of a Cluster: a check finds it, with the cure, and writes nothing', async () => {
+    const store = redisStore(clusterUrl, { prefix: 'checked' })
+    opened.push(store)
+    const [node] = cluster.nodes
+    const refused = async () =>
+      (await store.check(Date.now)).filter(({ id }) => id === 'redis.refuses-writes')
+    expect(await refused()).toEqual([])
+    await node!.cli('CONFIG', 'SET', 'maxmemory', '1')
+    const found = await refused().finally(() => node!.cli('CONFIG', 'SET', 'maxmemory', '0'))
+    expect(found).toMatchObject([
+      { severity: 'error', cure: expect.stringMatching(/^The server is full.*Raise/) },
+    ])
+    expect(found[0]!.finding).toMatch(/^The server refuses writes, so nobody can log in.*: OOM /)
+    for (const each of cluster.nodes) expect(await each.cli('KEYS', 'checked*')).toBe('')
+  })
+
   it.each(['allkeys-lru', 'volatile-lru', 'volatile-ttl'])(
     'evicting by %s: reported once, with the cure',
     async (policy) => {
@@ -512,6 +528,23 @@ describe('trouble', () => {
 
   it('Sentinels that do not answer, or know no such primary: says so within three seconds', async () => {
     await expectFailure('redis+sentinel://127.0.0.1:1/main', /cannot be reached/, true)
+  })
+
+  it('a primary that lacks replicas, or a replica that has lost its primary: says what to do', async () => {
+    const alone = await startRedis('--min-replicas-to-write', '1')
+    started.push(alone)
+    const store = open(`redis://127.0.0.1:${alone.port}`)
+    await expect(store.create('k', record())).rejects.toMatchObject({
+      message: expect.stringMatching(/NOREPLICAS .*fewer replicas than `min-replicas-to-write` asks for/),
+      retryable: true,
+    })
+    await alone.cli('CONFIG', 'SET', 'replica-serve-stale-data', 'no')
+    await alone.cli('REPLICAOF', '127.0.0.1', '1')
+    await expectFailure(
+      `redis://127.0.0.1:${alone.port}`,
+      /MASTERDOWN .*a replica that has lost its primary: bring that one back/,
+      true,
+    )
   })
 
   it('something else answers there: says so', async () => {
@@ -744,6 +777,9 @@ describe('a failover', () => {
     const sentinels = await startSentinels()
     started.push(sentinels)
     const hosts = sentinels.ports.map((port) => `127.0.0.1:${port}`)
+    await expect(open(`redis+sentinel://${hosts}/another`).load('k')).rejects.toThrow(
+      /No such master.*No Sentinel that answers watches a primary of this name\. `redis-cli/,
+    )
     const store = open(`redis+sentinel://${hosts}/${sentinels.primaryName}/0`, { wait: { replicas: 1 } })
     const made = record({ user: 'ada' })
     await store.create('k', made, { durable: true })

@@ -2,11 +2,14 @@ import { lasting, passing, type Remedy } from '../store-error.ts'
 
 /** What the server or its client said, followed by what can be done about it, if that is known. */
 export function explain(problem: string, prefix: string): { problem: string; retryable?: boolean } {
-  const known = KNOWN.find(([pattern]) => pattern.test(problem))
-  if (known === undefined) return { problem }
-  const [, remedy] = known
-  const { cure, retryable } = typeof remedy === 'function' ? remedy(prefix) : remedy
-  return { problem: `${problem.replace(/[.\s]+$/, '')}. ${cure}`, retryable }
+  const remedy = remedyFor(problem, prefix)
+  if (remedy === undefined) return { problem }
+  return { problem: `${problem.replace(/[.\s]+$/, '')}. ${remedy.cure}`, retryable: remedy.retryable }
+}
+
+export function remedyFor(problem: string, prefix: string): Remedy | undefined {
+  const [, remedy] = KNOWN.find(([pattern]) => pattern.test(problem)) ?? []
+  return typeof remedy === 'function' ? remedy(prefix) : remedy
 }
 
 const KNOWN: readonly (readonly [RegExp, Remedy | ((prefix: string) => Remedy)])[] = [
@@ -42,6 +45,24 @@ const KNOWN: readonly (readonly [RegExp, Remedy | ((prefix: string) => Remedy)])
   [
     /READONLY|You can't write against a read only/i,
     passing('This is a replica. Connect to the primary, or through Sentinel, which finds it.'),
+  ],
+  [
+    /MASTERDOWN/,
+    passing(
+      'This is a replica that has lost its primary: bring that one back, or have Sentinel or the Cluster promote a replica.',
+    ),
+  ],
+  [
+    /NOREPLICAS/,
+    passing(
+      'The primary has fewer replicas than `min-replicas-to-write` asks for: bring one back, or lower it.',
+    ),
+  ],
+  [
+    /No such master with that name|None of the sentinels are available/,
+    passing(
+      'No Sentinel that answers watches a primary of this name. `redis-cli -p 26379 SENTINEL MASTERS` lists those that there are; the URL has it as redis+sentinel://host/name.',
+    ),
   ],
   [
     /too many Cluster redirections/i,

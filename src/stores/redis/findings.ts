@@ -1,17 +1,49 @@
 /** What is wrong for sessions about the servers. Loaded when it is asked for: no request needs it. */
+import { randomUUID } from 'node:crypto'
 import type { Finding } from '../../store.ts'
 import { clockFindings } from '../clock-finding.ts'
 import { type Commander, type Primary, textOf } from './clients.ts'
+import { remedyFor } from './errors.ts'
 import { EVICTION_CURE, isForbidden, whatEvictionDoes } from './eviction.ts'
 
 const OLDEST = [6, 2] as const
 
-export async function findingsOf(commander: Commander, now: () => number): Promise<Finding[]> {
+const whatItSaid = (error: unknown) => (error instanceof Error ? error.message : String(error))
+
+export async function findingsOf(
+  commander: Commander,
+  prefix: string,
+  now: () => number,
+): Promise<Finding[]> {
   const primaries = await commander.primaries()
   const found = await Promise.all(primaries.map((primary) => findingsOfServer(primary, now)))
   // Those of a Cluster are set up alike, as a rule; each kind once.
   const byId = new Map(found.flat().map((finding) => [finding.id, finding]))
-  return [...byId.values()]
+  // A replica refuses writes too, and its own finding says more.
+  const refusals = byId.has('redis.replica') ? [] : await checkWrites(commander, prefix, primaries.length)
+  return [...byId.values(), ...refusals]
+}
+
+/** As the store writes, by a script; but to a key that nobody has, and only if it is there. A server that takes no writes refuses it before it looks. */
+const NO_CHANGE = "return redis.call('SET', KEYS[1], '', 'XX')"
+/** Random keys reach each server of a Cluster by chance: of three, one is missed once in 17,000 times. */
+const TRIES_EACH = 8
+
+async function checkWrites(commander: Commander, prefix: string, servers: number): Promise<Finding[]> {
+  const tries = Array.from({ length: servers > 1 ? servers * TRIES_EACH : 1 }, () => {
+    const key = `${prefix}:${randomUUID()}`
+    return commander.command(['EVAL', NO_CHANGE, '1', key], key)
+  })
+  const problem = await Promise.all(tries).then(() => undefined, whatItSaid)
+  if (problem === undefined) return []
+  return [
+    {
+      id: 'redis.refuses-writes',
+      severity: 'error',
+      finding: `The server refuses writes, so nobody can log in, and no change is saved: ${problem}`,
+      cure: remedyFor(problem, prefix)?.cure ?? 'Look at its log.',
+    },
+  ]
 }
 
 async function findingsOfServer(server: Primary, now: () => number): Promise<Finding[]> {

@@ -197,7 +197,7 @@ export class RedisStore implements Store {
   check(now: () => number): Promise<readonly Finding[]> {
     return this.#run('check', async () => {
       const { findingsOf } = await import('./findings.ts')
-      return findingsOf(this.#commander, now)
+      return findingsOf(this.#commander, this.#prefix, now)
     })
   }
 

@@ -78,12 +78,16 @@ const DATABASE = lasting('Create the database, or name another one.')
 const RIGHTS = lasting(
   'This user needs SELECT, INSERT, UPDATE and DELETE on the table, and to make it also CREATE; or let its owner run what schema() prints.',
 )
-const DROPPED = lasting('The table has gone since the store was opened: createTables() makes it again.')
+const DROPPED = lasting(
+  'The table has gone since the store was opened. If it was renamed, rename it back; else `npx holdfast init`, or createTables(), makes an empty one.',
+)
 const CROWDED = passing(
-  'The server has no connection left: lower the size of the pools, or raise its max_connections.',
+  'The server has no connection left: lower the size of the pools, or raise its max_connections, or the limit of this user or database.',
 )
 /** During a failover a primary is one for a moment. */
-const READ_ONLY = passing('The server takes no writes: name the primary, not a replica.')
+const READ_ONLY = passing(
+  'The server takes no writes. Is it a replica: name the primary. Else turn read_only, or default_transaction_read_only, off; hosted servers turn it on when their disk is full.',
+)
 const DISK_FULL = lasting('The disk of the server is full; nothing was written.')
 const BUSY = passing('Another transaction kept its lock too long: look for one that was left open.')
 
