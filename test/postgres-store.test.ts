@@ -778,12 +778,6 @@ describe('trouble', () => {
       /Check the user and the password/,
       false,
     )
-    await runOn(server.url, `CREATE USER crowd PASSWORD 'crowd' CONNECTION LIMIT 0`)
-    await expectFailure(
-      openUrl(server.with({ user: 'crowd', password: 'crowd' })).load('k'),
-      /too many connections for role.*raise its max_connections, or the limit of this user/,
-      true,
-    ).finally(() => runOn(server.url, 'DROP USER crowd'))
     await expectFailure(
       openUrl(server.with({ database: 'nowhere' })).load('k'),
       /"nowhere" does not exist\. Create the database/,
@@ -825,6 +819,17 @@ describe('trouble', () => {
       /read-only.*name the primary.* default_transaction_read_only, off/,
       true,
     )
+  })
+
+  it('says what to do: too many connections, also of one user', async () => {
+    await runOn(server.url, `CREATE USER crowd PASSWORD 'crowd' CONNECTION LIMIT 0`)
+    const crowd = new pg.Pool({ connectionString: server.with({ user: 'crowd', password: 'crowd' }) })
+    opened.push(() => crowd.end())
+    await expectFailure(
+      open(crowd, { table: newTable() }).load('k'),
+      /too many connections for role.*raise its max_connections, or the limit of this user or database/,
+      true,
+    ).finally(() => runOn(server.url, 'DROP USER crowd'))
   })
 
   it('says what to do: named statements through a pooler that mixes connections', async () => {
