@@ -35,7 +35,7 @@ const LEVELS: { readonly [Name in EventName]?: Level } = {
  *
  * const log = pino()
  * const sessions = createSessions({ secret: process.env.SESSION_SECRET, logger: loggerOver(log) })
- * logEvents(sessions, log, { forged: false })
+ * logEvents(sessions, log, { rotated: false })
  * ```
  */
 export function logEvents(
