@@ -40,7 +40,7 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
   const { settings, vault, events } = core
   const { name, clock, codec, lifetime } = settings
   const { carry, takeAlong } = createCarrier(core)
-  const lanes = createLanes()
+  const lanes = createLanes(settings.deadlines.request)
 
   function commit(visit: Visit): Promise<void> | undefined {
     if (visit.unresolved) return resolve(visit, core).then(() => commit(visit))

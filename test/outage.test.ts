@@ -166,6 +166,36 @@ describe('a store that gives no answer', () => {
   })
 })
 
+describe('a store that answers each write just in time', () => {
+  it('keeps nobody in the queue for one session longer than a request may take', async () => {
+    const slow = memoryStore()
+    const { update } = slow
+    slow.update = async (...args) => {
+      await sleep(150)
+      return update.apply(slow, args)
+    }
+    start({ store: faulty(slow), deadlines: { write: 300, request: 500 } })
+    const cookie = await visitor()
+    const open = await Promise.all(Array.from({ length: 12 }, () => sessions.open(cookie)))
+    const ends = await Promise.all(
+      open.map((session, at) => {
+        session.data[`of ${at}`] = true
+        return timed(sessions.commit(session) as Promise<unknown>)
+      }),
+    )
+    for (const { milliseconds } of ends) expect(milliseconds).toBeLessThan(500 + 150 + LATE)
+    const refused = ends.map(({ error }) => error).filter((error) => error !== undefined)
+    for (const error of refused) {
+      expect(error).toMatchObject({ status: 503, maybeApplied: false, retryable: true })
+    }
+    // Whoever gave up wrote nothing, and held nobody up.
+    await sleep(200)
+    const { data } = await sessions.open(cookie)
+    expect(Object.keys(data)).toHaveLength(1 + 12 - refused.length)
+    expect(refused.length).toBeGreaterThan(5)
+  })
+})
+
 describe('during an outage', () => {
   async function outage(): Promise<string> {
     const cookie = await visitor()
