@@ -13,7 +13,7 @@ import type { Operation } from './operations.ts'
 import { applyAll, concernsTokenOnly, isLogin, isNote, makesToken, shutsOut } from './operations.ts'
 import { loadLatest, rebase } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
-import { tooLate, unavailable, withheld } from './refusals.ts'
+import { stillUnknown, tooLate, unavailable, withheld } from './refusals.ts'
 import { routeOf, withholdsCookies } from './request.ts'
 import { countOf, firstRev, follows, nextRev } from './revision.ts'
 import type { WriteOptions } from './store.ts'
@@ -40,7 +40,7 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
   const { settings, vault, events } = core
   const { name, clock, codec, lifetime } = settings
   const { carry, takeAlong } = createCarrier(core)
-  const lanes = createLanes()
+  const lanes = createLanes(settings.deadlines.request)
 
   function commit(visit: Visit): Promise<void> | undefined {
     if (visit.unresolved) return resolve(visit, core).then(() => commit(visit))
@@ -61,8 +61,11 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
   }
 
   function write(visit: Visit, updating?: Update, encoded?: string): Promise<void> {
-    if (!isTraced(commitTracing)) return writeAll(visit, updating, encoded)
-    return traceCommit(name, visit, () => writeAll(visit, updating, encoded))
+    const wasLost = visit.lost.length > 0
+    const writing = isTraced(commitTracing)
+      ? traceCommit(name, visit, () => writeAll(visit, updating, encoded))
+      : writeAll(visit, updating, encoded)
+    return wasLost ? writing.catch(stillUnknown) : writing
   }
 
   /** Until it is written, ended or out of time: whatever stands in the store now is the base of the next attempt. */
@@ -151,6 +154,8 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
         known = undefined
         current = await loadLatest(visit, core)
       }
+      // Whoever wrote before this one in the lane may have come upon what this visit had given up.
+      if (current !== 'gone') settleLost(visit, current, core)
       if (current === 'gone' || isDead(visit, current.record)) {
         if (!isForTokenOnly) {
           await goOnAfterDeath(visit, current, core)
@@ -222,7 +227,6 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
         )
       }
       lane.latest = current = found
-      if (current !== 'gone') settleLost(visit, current, core)
     }
   }
 

@@ -116,7 +116,10 @@ export class SessionLimitError extends HoldfastError {
 export class StoreUnavailableError extends HoldfastError {
   override readonly status = 503
   override readonly code = 'HOLDFAST_STORE_UNAVAILABLE'
-  /** Whether the failed write may have reached the store all the same. Calling `commit()` again decides it by its revision. */
+  /**
+   * Whether the write, or an earlier attempt at it, may have reached the store all the same. Calling `commit()` again decides it by its revision,
+   * unless others have written too often since: then the change is dropped, with this error and `retryable: false`.
+   */
   readonly maybeApplied: boolean
   /** Whether the same may well succeed in a moment. If not, the store refuses it and says why: somebody has to act. */
   readonly retryable: boolean

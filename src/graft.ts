@@ -49,9 +49,10 @@ function graftInto(held: object, wanted: unknown, grafting: Grafting): void {
     const items = listOf(wanted)
     const partners = pairItems(held, items)
     held.length = items.length
-    items.forEach((item, at) => {
-      held[at] = graftValue(partners[at], item, grafting)
-    })
+    for (const at of items.keys()) {
+      if (at in items) held[at] = graftValue(partners[at], items[at], grafting)
+      else delete held[at] // what others have deleted from the list, which must not come back with this request
+    }
     return
   }
   const want = entriesOf(wanted)

@@ -3,11 +3,10 @@ import { QUIET_TIME } from './admission.ts'
 import type { Core } from './core.ts'
 import { replaceData, startAnew } from './core.ts'
 import { initialData, readData } from './data.ts'
-import { StoreUnavailableError } from './errors.ts'
 import { expiry } from './lifetime.ts'
 import type { Operation } from './operations.ts'
 import { isLogin } from './operations.ts'
-import { tooMany } from './refusals.ts'
+import { stillUnknown, tooMany } from './refusals.ts'
 import { routeOf } from './request.ts'
 import { follows, nextRev } from './revision.ts'
 import type { LoginOptions } from './session.ts'
@@ -74,14 +73,8 @@ export function createLoginRules(core: Core): LoginRules {
   }
 
   async function conclude(visit: Visit, attempt: Attempt): Promise<void> {
-    try {
-      await concludeWritten(visit, attempt)
-    } catch (error) {
-      if (!(error instanceof StoreUnavailableError)) throw error
-      // Whatever has failed here, the login and what was changed with it are written.
-      const { message, cause, retryable } = error
-      throw new StoreUnavailableError(message, { cause, maybeApplied: true, retryable })
-    }
+    // Whatever fails here, the login and what was changed with it are written.
+    await concludeWritten(visit, attempt).catch(stillUnknown)
   }
 
   async function concludeWritten(visit: Visit, attempt: Attempt): Promise<void> {

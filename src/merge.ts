@@ -137,7 +137,7 @@ function mergeValue(base: unknown, mine: unknown, theirs: unknown, place: Place)
   if (!isWhole && Array.isArray(mine) && Array.isArray(theirs)) {
     const shared = listOf(base)
     const appended = [mine, theirs].every((list) => equal(list.slice(0, shared.length), shared))
-    if (appended) return [...theirs, ...mine.slice(shared.length).map(copy)]
+    if (appended) return theirs.concat(mine.slice(shared.length).map(copy))
   }
   if (equal(mine, theirs)) return theirs
   overwritten.push(path)

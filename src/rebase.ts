@@ -1,5 +1,5 @@
 import { isRetired } from './admission.ts'
-import { resolve } from './attempts.ts'
+import { resolve, settleLost } from './attempts.ts'
 import type { Core } from './core.ts'
 import { readData } from './data.ts'
 import { ConflictError } from './errors.ts'
@@ -16,6 +16,7 @@ export async function reload(visit: Visit, core: Core): Promise<void> {
   if (visit.unresolved) await resolve(visit, core)
   if (visit.standing !== 'live') return
   const current = await loadLatest(visit, core)
+  if (current !== 'gone') settleLost(visit, current, core)
   if (current === 'gone' || isRetired(visit.generation, current.record)) throw ended(visit)
   if (current.rev !== visit.kept!.rev) await rebase(visit, current, core)
 }

@@ -56,3 +56,19 @@ export function unavailable({ outage }: Visit): StoreUnavailableError {
     retryable: outage!.retryable,
   })
 }
+
+/** What failed now wrote nothing perhaps, but an earlier attempt at the same may have. */
+export function stillUnknown(error: unknown): never {
+  if (!(error instanceof StoreUnavailableError) || error.maybeApplied) throw error
+  const { message, cause, retryable } = error
+  throw new StoreUnavailableError(message, { cause, maybeApplied: true, retryable })
+}
+
+/** A write got no answer, and what it left behind, if anything, is no longer to be seen. To do it again might do it twice. */
+export function notTold(visit: Visit): StoreUnavailableError {
+  return new StoreUnavailableError(
+    `session ${handleOf(visit)}: a write got no answer, and others have written so often since that nobody can tell whether it was done. ` +
+      'What was to be changed has been dropped: look at what the session holds, after reload() or in a new request, and change that',
+    { maybeApplied: true, retryable: false },
+  )
+}

@@ -32,6 +32,11 @@ export function follows(later: string, rev: string): boolean {
   return steps >= 0 && tailOf(later).slice(steps * RANDOM, (steps + 1) * RANDOM) === own
 }
 
+/** Whether `later` is so much later that it does not say whether it follows. */
+export function isBeyondMemory(later: string, rev: string): boolean {
+  return (countOf(later) - countOf(rev)) * RANDOM >= REMEMBERED
+}
+
 export function countOf(rev: string): number {
   return Number.parseInt(rev, 10) // up to the first random character
 }

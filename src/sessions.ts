@@ -19,7 +19,7 @@ import type { SessionOptions } from './options.ts'
 import { keepParts } from './parts.ts'
 import type { Policy } from './policy.ts'
 import { policyOf } from './policy.ts'
-import { managerClosed } from './refusals.ts'
+import { managerClosed, unavailable } from './refusals.ts'
 import type { RequestSource } from './request.ts'
 import { createRequestSlots, layersOf } from './request-slots.ts'
 import type { SchemaOutput, StandardSchema } from './schema.ts'
@@ -70,7 +70,7 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
   find(handle: string): Promise<Session<Data> | undefined>
   /** Ends sessions from outside, now; how many. */
   revoke(target: RevokeTarget): Promise<number>
-  /** Ends all sessions of this one's user but this one. */
+  /** Ends all sessions of this one's user but this one. @throws StoreUnavailableError also where `onStoreFailure: 'anonymous'` has put an empty one in its place */
   revokeOthers(session: Session<Data>): Promise<number>
   /** Ends everybody's session, also those whose record cannot be read; how many. */
   revokeAll(): Promise<number>
@@ -256,6 +256,7 @@ export function createSessions<Data extends object>(options: SessionOptions<Data
     revoke: (target) => work.run(() => management.revoke(target)),
     async revokeOthers(session) {
       const visit = loadedVisitOf(session)
+      if (visit.outage) throw unavailable(visit) // whose others they are is not known, which is no reason to report them ended
       // In turn, so that a login which nobody has awaited counts.
       return work.run(() =>
         inTurn(visit, () => management.revokeOthers(visit.record.user, ownHandle(visit, core))),

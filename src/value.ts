@@ -13,7 +13,7 @@ export function fingerprint(value: unknown): string {
   if (!isObject(value)) return String(value)
   if (value instanceof Date) return `date(${value.getTime()})`
   if (value instanceof Uint8Array) return `bytes(${value.join()})`
-  if (Array.isArray(value)) return `[${value.map(fingerprint).join()}]`
+  if (Array.isArray(value)) return `[${value.length}:${value.map(fingerprint).join()}]` // the length tells [] from a single hole
   const parts = Array.from(entriesOf(value), ([id, [, held]]) => `${id}:${fingerprint(held)}`)
   return `${kindOf(value)}{${parts.sort().join()}}`
 }

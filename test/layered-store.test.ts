@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
-import { createSessions } from 'holdfast'
+import { createSessions, type SessionOptions } from 'holdfast'
 import { fileStore } from 'holdfast/stores/file'
 import { layeredStore } from 'holdfast/stores/layered'
 import { memoryStore } from 'holdfast/stores/memory'
@@ -95,7 +95,7 @@ describe('round trips', () => {
     expect(await store.load('k')).toMatchObject({ rev: '2.a' })
     expect(asked()).toEqual(['cache load'])
     await store.load('k', { fresh: true })
-    expect(asked()).toEqual(['database load'])
+    expect(asked()).toEqual(['database load', 'cache load'])
     await store.touch('k', Date.now(), Date.now() + 7_200_000)
     expect(asked()).toEqual(['database touch', 'cache load', 'cache update'])
     await store.destroy('k', Date.now() + 1000)
@@ -154,6 +154,84 @@ describe('round trips', () => {
     expect(await cache.users.list('ada')).toEqual({ items: [] })
     expect(await cache.externalIds.list('sid')).toEqual({ items: [] })
     expect(await store.load('k')).toEqual(record('2.a', { user: 'ada', externalId: 'sid' }))
+  })
+})
+
+describe('a database whose answer was lost', () => {
+  /** Does what it is asked; then, if it is to lose the answer, its connection breaks, or its driver asks again. */
+  function losing() {
+    const memory = memoryStore()
+    const losses = { next: undefined as 'fails' | 'repeats' | undefined }
+    const lose = async <T>(perform: () => Promise<T>) => {
+      const { next } = losses
+      losses.next = undefined
+      const result = await perform()
+      if (next === 'fails') throw new Error('connection lost')
+      return next === 'repeats' ? perform() : result
+    }
+    const { update, destroy } = memory
+    memory.update = (...args) => lose(() => update.apply(memory, args))
+    memory.destroy = (...args) => lose(() => destroy.apply(memory, args))
+    const { users } = memory
+    const database = Object.assign(memory, {
+      users: {
+        list: users.list.bind(users),
+        destroy: (...args: Parameters<typeof users.destroy>) => lose(() => users.destroy(...args)),
+      },
+    })
+    return { losses, store: layeredStore({ cache: memoryStore(), database }) }
+  }
+
+  async function signedIn(options: SessionOptions<{ visits?: number }> = {}) {
+    const { losses, store } = losing()
+    const sessions = createSessions<{ visits?: number }>({ secret: SECRET, store, ...options })
+    const login = async (user: string) => {
+      const session = await sessions.open(undefined)
+      await session.login(user)
+      const { cookie } = await sessions.commit(session)
+      const header = `${cookie!.name}=${cookie!.value}`
+      await sessions.open(header) // and so into the cache
+      return header
+    }
+    return { losses, sessions, login }
+  }
+
+  it('shows what it has written, once that is known, and nothing from before', async () => {
+    for (const loss of ['fails', 'repeats'] as const) {
+      const { losses, sessions, login } = await signedIn()
+      const cookie = await login('ann')
+      const session = await sessions.open(cookie)
+      session.data.visits = 1
+      losses.next = loss
+      if (loss === 'fails') await expect(session.commit()).rejects.toMatchObject({ maybeApplied: true })
+      await session.commit()
+      expect((await sessions.open(cookie)).data.visits).toBe(1)
+      await sessions.close()
+    }
+  })
+
+  it('keeps no session of a user alive that was ended, whoever asks again', async () => {
+    const { losses, sessions, login } = await signedIn()
+    const cookie = await login('ann')
+    losses.next = 'fails'
+    await expect(sessions.revoke({ userId: 'ann' })).rejects.toMatchObject({ maybeApplied: true })
+    await sessions.revoke({ userId: 'ann' })
+    expect((await sessions.open(cookie)).userId).toBeUndefined()
+    await sessions.close()
+  })
+
+  it('keeps no session alive that was one too many', async () => {
+    const { losses, sessions, login } = await signedIn({
+      maxSessionsPerUser: { limit: 1, onLimit: 'evict-oldest' },
+    })
+    const first = await login('ann')
+    const second = await sessions.open(undefined)
+    await second.login('ann')
+    losses.next = 'fails'
+    await expect(second.commit()).rejects.toMatchObject({ maybeApplied: true })
+    await second.commit()
+    expect((await sessions.open(first)).userId).toBeUndefined()
+    await sessions.close()
   })
 })
 

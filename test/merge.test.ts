@@ -188,6 +188,15 @@ describe('without rules', () => {
     })
   })
 
+  test('a hole in an array is neither nothing nor an item', () => {
+    const hole = new Array(1)
+    const alone = merge<Data>({ list: [] }, { list: hole }, { list: [], other: 1 }, compileRules({}))
+    expect(alone.value).toStrictEqual({ list: hole, other: 1 })
+    const theirs = hole.concat('theirs')
+    const both = merge<Data>({ list: [] }, { list: ['mine'] }, { list: theirs }, compileRules({}))
+    expect(both.value).toStrictEqual({ list: theirs.concat('mine') })
+  })
+
   test('arrays that only one side changed take that side; else the later commit wins', () => {
     expect(merged({ l: [1, 2, 3] }, { l: [1, 2, 3] }, { l: [3] })).toEqual({ l: [3] })
     expect(merged({ l: [1, 2, 3] }, { l: [] }, { l: [1, 2, 3] })).toEqual({ l: [] })
@@ -799,6 +808,15 @@ describe('for any data', () => {
 })
 
 describe('graft', () => {
+  test('what others have deleted from a list is gone, and leaves the hole that they left', () => {
+    const target = { seats: ['a', 'b', 'c'] }
+    const { seats } = target
+    const wanted = new Array<string>(1).concat('b', 'c')
+    graft(target, { seats: wanted })
+    expect(target.seats).toBe(seats)
+    expect(seats).toStrictEqual(wanted)
+  })
+
   test('objects, arrays, Maps and Sets that still are of the same kind keep their identity', () => {
     const target = { o: { in: { a: 1 } }, l: [{ a: 1 }], m: new Map([['k', { a: 1 }]]), s: new Set([1]) }
     const { o, l, m, s } = target

@@ -136,8 +136,8 @@ const mutants: Record<string, Mutant> = {
   },
   'a write without an answer that is done twice': {
     file: 'attempts.ts',
-    is: 'if (!landed) return',
-    becomes: 'return',
+    is: 'if (!landed) {',
+    becomes: 'if (true) {',
     model: LONGER,
     breaks: /nobody committed/,
   },

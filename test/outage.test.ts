@@ -21,12 +21,14 @@ interface Data {
 /** What a deadline may be late by: a tick of its timer, and the loop's next turn. */
 const LATE = 150
 
+let memory: MemoryStore
 let store: FaultyStore
 let sessions: Sessions<Data>
 let events: [keyof SessionEvents, unknown][]
 
 function start(options: SessionOptions<Data> = {}) {
-  store = faulty(memoryStore())
+  memory = memoryStore()
+  store = faulty(memory)
   sessions = createSessions<Data>({ secret: SECRET, store, merge: { visits: 'sum' }, ...options })
   events = []
   for (const name of ['outage', 'recovered', 'error'] as const) {
@@ -161,6 +163,36 @@ describe('a store that gives no answer', () => {
     slow.thaw()
     expect((await opening).data.visits).toBe(1)
     await local.close()
+  })
+})
+
+describe('a store that answers each write just in time', () => {
+  it('keeps nobody in the queue for one session longer than a request may take', async () => {
+    const slow = memoryStore()
+    const { update } = slow
+    slow.update = async (...args) => {
+      await sleep(150)
+      return update.apply(slow, args)
+    }
+    start({ store: faulty(slow), deadlines: { write: 300, request: 500 } })
+    const cookie = await visitor()
+    const open = await Promise.all(Array.from({ length: 12 }, () => sessions.open(cookie)))
+    const ends = await Promise.all(
+      open.map((session, at) => {
+        session.data[`of ${at}`] = true
+        return timed(sessions.commit(session) as Promise<unknown>)
+      }),
+    )
+    for (const { milliseconds } of ends) expect(milliseconds).toBeLessThan(500 + 150 + LATE)
+    const refused = ends.map(({ error }) => error).filter((error) => error !== undefined)
+    for (const error of refused) {
+      expect(error).toMatchObject({ status: 503, maybeApplied: false, retryable: true })
+    }
+    // Whoever gave up wrote nothing, and held nobody up.
+    await sleep(200)
+    const { data } = await sessions.open(cookie)
+    expect(Object.keys(data)).toHaveLength(1 + 12 - refused.length)
+    expect(refused.length).toBeGreaterThan(5)
   })
 })
 
@@ -312,6 +344,112 @@ describe('a write whose answer was lost', () => {
     expect(await count(cookie)).toBe(2)
   })
 
+  for (const [how, again] of [
+    ['commit', (session: Session<Data>) => session.commit()],
+    ['update', (session: Session<Data>) => session.update((data) => void (data.updated = true))],
+  ] as const) {
+    it(`and is found by another request, whose turn came first, is not done again by ${how}`, async () => {
+      start({ deadlines: { load: 50, write: 200 } })
+      const { cookie, session, theirs } = await lostBesideAnother()
+      const mine = again(session)
+      await sleep(20) // until it waits for its turn
+      store.thaw() // the lost one first, then theirs
+      await Promise.all([theirs, mine])
+      expect(await count(cookie)).toBe(2)
+    })
+  }
+
+  it('and is done only after a commit that was not tried either, is not counted twice by a reload', async () => {
+    start({ deadlines: { load: 50, write: 100 } })
+    const { cookie, session, theirs } = await lostBesideAnother()
+    await expect(session.commit()).rejects.toMatchObject({ maybeApplied: true })
+    await expect(theirs).rejects.toMatchObject({ maybeApplied: true })
+    store.thaw()
+    await sleep(300)
+    await session.reload()
+    expect(session.data.visits).toBe(2)
+    await session.commit()
+    expect(await count(cookie)).toBe(2)
+  })
+
+  /** A write that nobody answers, and behind it, on its way too, one of another request. */
+  async function lostBesideAnother() {
+    const cookie = await visitor()
+    const [session, other] = [await sessions.open(cookie), await sessions.open(cookie)]
+    session.data.visits = 2
+    other.data.other = true
+    store.freeze('before', ['update'])
+    await expect(session.commit()).rejects.toMatchObject({ maybeApplied: true })
+    await sleep(300)
+    await sessions.open(cookie) // ends the outage
+    const theirs = other.commit()
+    while (store.underWay < 2) await sleep(1)
+    return { cookie, session, theirs }
+  }
+
+  it('may still be there when the next attempt could not even look', async () => {
+    start(late)
+    const cookie = await visitor()
+    const session = await sessions.open(cookie)
+    session.data.visits = 2
+    store.freeze('after')
+    await expect(session.commit()).rejects.toMatchObject({ maybeApplied: true })
+    await expect(session.commit()).rejects.toMatchObject({ maybeApplied: true })
+    await expect(sessions.commit(session)).rejects.toMatchObject({ maybeApplied: true })
+    store.thaw()
+    await sleep(300)
+    expect(await count(cookie)).toBe(2)
+  })
+
+  it('and that others have covered up since is an error, and never done twice', async () => {
+    for (const others of [3, 4]) {
+      start(late)
+      const cookie = await visitor()
+      const session = await sessions.open(cookie)
+      session.data.visits = 2
+      store.freeze('after', ['update'])
+      await expect(session.commit()).rejects.toMatchObject({ maybeApplied: true })
+      store.thaw()
+      await sleep(300)
+      for (let at = 0; at < others; at++) {
+        const other = await sessions.open(cookie)
+        other.data.visits!++
+        await other.commit()
+      }
+      const again = session.commit()
+      if (others === 3) await again
+      else await expect(again).rejects.toMatchObject({ maybeApplied: true, retryable: false })
+      await session.reload()
+      session.data.more = true
+      await session.commit()
+      expect((await sessions.open(cookie)).data).toEqual({ visits: 2 + others, more: true })
+    }
+  })
+
+  it('and can no longer be done is forgotten, however much others write later', async () => {
+    start(late)
+    const cookie = await visitor()
+    const session = await sessions.open(cookie)
+    session.data.visits = 2
+    store.freeze('before', ['update'])
+    await expect(session.commit()).rejects.toMatchObject({ maybeApplied: true })
+    await sleep(300)
+    const elsewhere = createSessions<Data>({ secret: SECRET, store: memory, merge: { visits: 'sum' } })
+    const write = async () => {
+      const other = await elsewhere.open(cookie)
+      other.data.visits!++
+      await other.commit()
+    }
+    await write()
+    store.thaw() // too late
+    await session.commit()
+    for (let at = 0; at < 5; at++) await write()
+    session.data.visits!++
+    await session.commit()
+    expect(await count(cookie)).toBe(1 + 1 + 1 + 5 + 1)
+    await elsewhere.close()
+  })
+
   it('and was an update, is the base of what comes after it, beside what others wrote', async () => {
     start(late)
     const cookie = await visitor()
@@ -457,6 +595,7 @@ describe("with onStoreFailure: 'anonymous'", () => {
     await expect((await open()).logout()).rejects.toMatchObject(refusal)
     await expect((await open()).update((data) => void (data.visits = 1))).rejects.toMatchObject(refusal)
     await expect((await open()).reload()).rejects.toMatchObject(refusal)
+    await expect(sessions.revokeOthers(await open())).rejects.toMatchObject(refusal)
     const flashing = await open()
     expect(() => flashing.flash('info', 'hello')).toThrow(refusal.message)
 

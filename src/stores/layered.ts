@@ -49,7 +49,7 @@ export interface LayeredStoreOptions {
  * cache is an `error` event, and reaches no request.
  *
  * A session is put into the cache when it is first loaded. Lists, scans and sweeps are the database's; a new session, a
- * touch and a `fresh` load go past the cache. The cache's entries have keys that begin with `cached:`.
+ * touch and a `fresh` load go past the cache, which drops what it then turns out to have missed. The cache's entries have keys that begin with `cached:`.
  *
  * @example
  * ```ts
@@ -146,7 +146,7 @@ class LayeredStore implements Store {
   }
 
   async load(key: string, options?: LoadOptions): Promise<Found> {
-    if (options?.fresh) return this.#database.load(key, options)
+    if (options?.fresh) return this.#loadPastCache(key, options)
     const arrived = ++this.#moment
     for (;;) {
       const entry = await this.#cache.ask('load', (cache) => cache.load(cacheKey(key)))
@@ -159,6 +159,17 @@ class LayeredStore implements Store {
       }
       await flight.settled
     }
+  }
+
+  /**
+   * It also tells the cache what it has missed: a write whose answer was lost, or that a driver has sent twice, is known for done only by such
+   * a read, and whoever hears then that it is done must not be shown what was there before.
+   */
+  async #loadPastCache(key: string, options: LoadOptions): Promise<Found> {
+    const found = await this.#database.load(key, options)
+    const rev = found === undefined || isTombstone(found) ? undefined : found.rev
+    await this.#change('load', key, (cache) => this.#forget(cache, key, rev))
+    return found
   }
 
   /**
@@ -201,9 +212,12 @@ class LayeredStore implements Store {
   }
 
   async destroy(key: string, until: number, options?: WriteOptions): Promise<boolean> {
-    const wasThere = await this.#database.destroy(key, until, options)
-    await this.#end(key)
-    return wasThere
+    try {
+      return await this.#database.destroy(key, until, options)
+    } finally {
+      // Also if that failed: it may be done all the same, and whoever asks for it again by user finds it no more.
+      await this.#end(key)
+    }
   }
 
   async close(): Promise<void> {
@@ -298,11 +312,14 @@ class LayeredStore implements Store {
       list: (value, page) => index.list(value, page),
       destroy: async (value, until, options) => {
         const keys = (await keysOf(index, value)).filter((key) => key !== options?.except)
-        const count = await index.destroy(value, until, options)
-        for (let at = 0; at < keys.length; at += PARALLEL) {
-          await Promise.all(keys.slice(at, at + PARALLEL).map((key) => this.#end(key)))
+        try {
+          return await index.destroy(value, until, options)
+        } finally {
+          // Also if that failed: what is done all the same, nothing lists any more for whoever asks for it again.
+          for (let at = 0; at < keys.length; at += PARALLEL) {
+            await Promise.all(keys.slice(at, at + PARALLEL).map((key) => this.#end(key)))
+          }
         }
-        return count
       },
     }
   }
