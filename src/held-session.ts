@@ -15,7 +15,7 @@ import {
   NotSavedError,
   OptionsError,
 } from './errors.ts'
-import { checkTypes, refuseUnknown } from './given.ts'
+import { checkTypes, refuseUnknown, typeOf } from './given.ts'
 import { expiry, mayRotate } from './lifetime.ts'
 import type { LoginRules } from './login-rules.ts'
 import type { Opener } from './open.ts'
@@ -74,7 +74,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
   set data(data: Data) {
     const visit = this.#watched()
     if (typeof data !== 'object' || data === null || Array.isArray(data)) {
-      throw new DataError(`data must be a plain object, not ${inspect(data)}. To empty it, set data = {}.`)
+      throw new DataError(`data must be a plain object, not ${typeOf(data)}. To empty it, set data = {}.`)
     }
     handOut(visit)
     visit.data = data
@@ -243,7 +243,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
   flash(category: string, message: string): void {
     if (typeof category !== 'string' || typeof message !== 'string') {
       throw new TypeError(
-        `flash: takes a category and a message, both text, not ${inspect(category)} and ${inspect(message)}`,
+        `flash: takes a category and a message, both text, not ${typeOf(category)} and ${typeOf(message)}`,
       )
     }
     this.#loaded()
@@ -372,11 +372,13 @@ function checkName(what: string, value: unknown): void {
     value.length <= 255 &&
     !value.includes('\0') &&
     value.isWellFormed()
-  if (!isName) {
-    throw new TypeError(
-      `login: ${what} must be text of 1 to 255 characters without U+0000, not ${inspect(value)}${typeof value === 'number' ? '; pass String(id)' : ''}`,
-    )
-  }
+  if (isName) return
+  // Of a whole user the error must not hold the hash of the password.
+  const isObject = typeof value === 'object' && value !== null
+  const cure = isObject ? '; pass its id' : typeof value === 'number' ? '; pass String(id)' : ''
+  throw new TypeError(
+    `login: ${what} must be text of 1 to 255 characters without U+0000, not ${isObject ? typeOf(value) : inspect(value)}${cure}`,
+  )
 }
 
 function loginIn(visit: Visit): Login {
