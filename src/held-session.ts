@@ -68,11 +68,11 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   get data(): Data {
-    return handOut(this.#watched()) as Data
+    return handOut(this.#forData()) as Data
   }
 
   set data(data: Data) {
-    const visit = this.#watched()
+    const visit = this.#forData()
     if (typeof data !== 'object' || data === null || Array.isArray(data)) {
       throw new DataError(`data must be a plain object, not ${typeOf(data)}. To empty it, set data = {}.`)
     }
@@ -319,9 +319,9 @@ export class HeldSession<Data extends object> implements Session<Data> {
     return visit
   }
 
-  #watched(): Visit {
+  #forData(): Visit {
     const visit = this.#loaded()
-    if (visit.answered) this.#parts.answerer.watch(visit)
+    if (visit.answered) this.#parts.answerer.checkLater(visit)
     return visit
   }
 
@@ -335,7 +335,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
     const visit = this.#visit
     if (visit.outage) throw unavailable(visit)
     addOperation(visit, operation, this.#now(), this.#settings.lifetime)
-    if (visit.answered) this.#parts.answerer.watch(visit)
+    if (visit.answered) this.#parts.answerer.checkLater(visit)
   }
 
   #begin<T>(work: () => Promise<T>): Promise<T> {
