@@ -189,9 +189,10 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
       }
       const found = await send(visit, lane, { attempt, current, next, tries })
       if (found === undefined) {
-        if (visit.unconcluded !== attempt) return true
-        lane.latest = undefined // it may be taken back
-        await conclude(visit) // before the next in this lane, which may be the second click
+        if (visit.unconcluded === attempt) {
+          lane.latest = undefined // it may be taken back
+          await conclude(visit) // before the next in this lane, which may be the second click
+        }
         return true
       }
       if (performance.now() >= deadline) {
