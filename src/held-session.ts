@@ -374,10 +374,9 @@ function checkName(what: string, value: unknown): void {
     value.isWellFormed()
   if (isName) return
   // Of a whole user the error must not hold the hash of the password.
-  const isObject = typeof value === 'object' && value !== null
-  const cure = isObject ? '; pass its id' : typeof value === 'number' ? '; pass String(id)' : ''
+  const shown = typeof value === 'object' ? typeOf(value) : inspect(value)
   throw new TypeError(
-    `login: ${what} must be text of 1 to 255 characters without U+0000, not ${isObject ? typeOf(value) : inspect(value)}${cure}`,
+    `login: ${what} must be text of 1 to 255 characters without U+0000, not ${shown}${typeof value === 'string' ? '' : '; pass String(id)'}`,
   )
 }
 

@@ -124,8 +124,8 @@ describe('a mistake is an error that says what to do', () => {
     const secret = 'dc724af18fbdd4e5'
     const user = { id: 7, passwordHash: secret }
     const wrongs: Record<string, (session: Awaited<ReturnType<typeof sessions.open>>) => unknown> = {
-      'not an object; pass its id': (session) => session.login(untyped(user)),
-      'login: externalId must be text .* not an object; pass its id': (session) =>
+      'not an object; pass String': (session) => session.login(untyped(user)),
+      'login: externalId must be text .* not an object; pass String': (session) =>
         session.login('ann', { externalId: untyped(user) }),
       'login: stamp: an object must be a string': (session) => session.login('ann', { stamp: untyped(user) }),
       'login: takes an object of options, not a string': (session) => session.login('ann', untyped(secret)),
