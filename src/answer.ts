@@ -26,7 +26,7 @@ export interface Answerer {
   /** The session was used, whether or not there was anything to write: moves its idle timeout when that is due. */
   noteUse(visit: Visit): void
   /** `data` was asked for after the answer: look again in a moment whether that changed anything. */
-  watch(visit: Visit): void
+  checkLater(visit: Visit): void
 }
 
 const NOTHING: Answer = { headers: [] }
@@ -40,8 +40,8 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
 
   function answer(visit: Visit, isDiscarded: boolean, mayRotate = true): Answer | Promise<Answer> {
     if (visit.begun.length > 0) {
-      const settled = isDiscarded ? settle(visit).catch(() => {}) : settle(visit)
-      return settled.then(() => answer(visit, isDiscarded, mayRotate))
+      const done = isDiscarded ? waitForBegun(visit).catch(() => {}) : waitForBegun(visit)
+      return done.then(() => answer(visit, isDiscarded, mayRotate))
     }
     if (isDiscarded) {
       discard(visit, codec, clock(), lifetime)
@@ -68,7 +68,7 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
   }
 
   /** Waits for all that the handler began. What failed without anybody looking is this answer's failure. */
-  async function settle(visit: Visit): Promise<void> {
+  async function waitForBegun(visit: Visit): Promise<void> {
     while (visit.begun.length > 0) {
       const begun = visit.begun
       visit.begun = []
@@ -194,9 +194,9 @@ export function createAnswerer(core: Core, committer: Committer): Answerer {
     }
   }
 
-  function watch(visit: Visit): void {
+  function checkLater(visit: Visit): void {
     visit.lateCheck ??= setTimeout(() => closed(visit), LATE_CHECK).unref()
   }
 
-  return { answer, closed, noteUse, watch }
+  return { answer, closed, noteUse, checkLater }
 }

@@ -122,10 +122,8 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
     }
     visit.unresolved = undefined
     visit.carried = carried
-    settle(visit, attempt, kept, core)
     visit.standing = 'live'
-    if (owes(attempt, settings)) visit.unconcluded = attempt
-    else announce(visit, attempt)
+    goOnFrom(visit, attempt, kept)
     return true
   }
 
@@ -194,31 +192,12 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
         from: { kept: current, generation: visit.generation },
         done: updating?.done,
       }
-      const expires = expiry(record, next.lastSeen, lifetime)
-      // A login there gets an id of its own, be it the second click: what was carried before, and may come back, is not of this login.
-      const id = vault.carry && operations.some(isLogin) ? newId() : visit.id
-      const carried = vault.carry && (await carry(visit, next, expires, id!))
-      visit.unresolved = attempt
-      lane.latest = undefined
-      if (visit.trace) traceAttempt(visit.trace, handleOf(visit), 'update', next.data)
-      const result = await vault.update(handleOf(visit), next, expires, current.rev, durability(operations))
-      if (visit.trace && result === 'conflict') visit.trace.conflicts++
-      if (result === 'conflict' && tries > 0) await pause(Math.random() * Math.min(tries, 5))
-      const found = result === 'conflict' ? await loadLatest(visit, core) : 'gone'
-      visit.unresolved = undefined
-      // A driver whose connection broke may have sent it again, and tell only of the second time.
-      const wasRepeated = found !== 'gone' && follows(found.rev, next.rev)
-      if (result === 'ok' || wasRepeated) {
-        if (carried) await takeAlong(visit, carried, id!)
-        lane.latest = wasRepeated ? found : next
-        settle(visit, attempt, next, core)
-        if (!owes(attempt, settings)) {
-          announce(visit, attempt)
-          return true
+      const found = await send(visit, lane, { attempt, current, next, tries })
+      if (found === undefined) {
+        if (visit.unconcluded === attempt) {
+          lane.latest = undefined // it may be taken back
+          await conclude(visit) // before the next in this lane, which may be the second click
         }
-        visit.unconcluded = attempt
-        lane.latest = undefined // it may be taken back
-        await conclude(visit) // before the next in this lane, which may be the second click
         return true
       }
       if (performance.now() >= deadline) {
@@ -228,6 +207,41 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
       }
       lane.latest = current = found
     }
+  }
+
+  /** @returns what the store holds in place of `current`, if others came first: merge with that and try again */
+  async function send(
+    visit: Visit,
+    lane: Lane,
+    { attempt, current, next, tries }: { attempt: Attempt; current: Kept; next: Kept; tries: number },
+  ): Promise<Kept | 'gone' | undefined> {
+    const { operations } = attempt
+    const expires = expiry(next.record, next.lastSeen, lifetime)
+    // A login there gets an id of its own, be it the second click: what was carried before, and may come back, is not of this login.
+    const id = vault.carry && operations.some(isLogin) ? newId() : visit.id
+    const carried = vault.carry && (await carry(visit, next, expires, id!))
+    visit.unresolved = attempt
+    lane.latest = undefined
+    if (visit.trace) traceAttempt(visit.trace, handleOf(visit), 'update', next.data)
+    const result = await vault.update(handleOf(visit), next, expires, current.rev, durability(operations))
+    if (visit.trace && result === 'conflict') visit.trace.conflicts++
+    if (result === 'conflict' && tries > 0) await pause(Math.random() * Math.min(tries, 5))
+    const found = result === 'conflict' ? await loadLatest(visit, core) : 'gone'
+    visit.unresolved = undefined
+    // A driver whose connection broke may have sent it again, and tell only of the second time.
+    const wasRepeated = found !== 'gone' && follows(found.rev, next.rev)
+    if (result !== 'ok' && !wasRepeated) return found
+    if (carried) await takeAlong(visit, carried, id!)
+    lane.latest = wasRepeated ? found : next
+    goOnFrom(visit, attempt, next)
+    return undefined
+  }
+
+  /** The attempt is written as `kept`. A login that owes something is told only when that is done. */
+  function goOnFrom(visit: Visit, attempt: Attempt, kept: Kept): void {
+    settle(visit, attempt, kept, core)
+    if (owes(attempt, settings)) visit.unconcluded = attempt
+    else announce(visit, attempt)
   }
 
   /** A rotation that was due and came too late is nothing to fail an answer for. */

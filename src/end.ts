@@ -15,9 +15,9 @@ export async function endSession(visit: Visit, core: Core): Promise<void> {
   } else if (visit.unresolved) {
     await core.vault.destroy(handleOf(visit), core.settings.clock() + QUIET_TIME)
   }
-  if (visit.refused) {
-    await core.vault.destroy(visit.refused, core.settings.clock() + QUIET_TIME)
-    visit.refused = undefined
+  if (visit.invalid) {
+    await core.vault.destroy(visit.invalid, core.settings.clock() + QUIET_TIME)
+    visit.invalid = undefined
   }
   const initial = await initialData(core)
   startAnew(visit, core, initial.text)

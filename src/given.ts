@@ -4,7 +4,7 @@ import { OptionsError } from './errors.ts'
 export function refuseUnknown(where: string, given: object, known: readonly string[]): void {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new OptionsError(
-      `${where.replace(/[.]$/, '') || 'createSessions'}: takes an object of options, not ${String(given)}`,
+      `${where.replace(/(\.|: )$/, '') || 'createSessions'}: takes an object of options, not ${typeOf(given)}`,
     )
   }
   for (const key of Object.keys(given)) {
@@ -22,6 +22,14 @@ export function checkTypes(
   for (const [key, type] of Object.entries(types)) {
     const value: unknown = given[key as keyof typeof given]
     if (value === undefined || typeof value === type) continue
-    throw new OptionsError(`${where}${key}: ${JSON.stringify(value) ?? String(value)} must be a ${type}`)
+    const isObject = Object(value) === value
+    const shown = isObject ? typeOf(value) : typeof value === 'string' ? JSON.stringify(value) : String(value)
+    throw new OptionsError(`${where}${key}: ${shown} must be a ${type}`)
   }
+}
+
+/** What was handed in by mistake, in an error that is logged: it may be a secret, a whole user, or what a visitor has typed. */
+export function typeOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  return Array.isArray(value) ? 'an array' : typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }

@@ -15,7 +15,7 @@ import {
   NotSavedError,
   OptionsError,
 } from './errors.ts'
-import { checkTypes, refuseUnknown } from './given.ts'
+import { checkTypes, refuseUnknown, typeOf } from './given.ts'
 import { expiry, mayRotate } from './lifetime.ts'
 import type { LoginRules } from './login-rules.ts'
 import type { Opener } from './open.ts'
@@ -68,13 +68,13 @@ export class HeldSession<Data extends object> implements Session<Data> {
   }
 
   get data(): Data {
-    return handOut(this.#watched()) as Data
+    return handOut(this.#forData()) as Data
   }
 
   set data(data: Data) {
-    const visit = this.#watched()
+    const visit = this.#forData()
     if (typeof data !== 'object' || data === null || Array.isArray(data)) {
-      throw new DataError(`data must be a plain object, not ${inspect(data)}. To empty it, set data = {}.`)
+      throw new DataError(`data must be a plain object, not ${typeOf(data)}. To empty it, set data = {}.`)
     }
     handOut(visit)
     visit.data = data
@@ -243,7 +243,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
   flash(category: string, message: string): void {
     if (typeof category !== 'string' || typeof message !== 'string') {
       throw new TypeError(
-        `flash: takes a category and a message, both text, not ${inspect(category)} and ${inspect(message)}`,
+        `flash: takes a category and a message, both text, not ${typeOf(category)} and ${typeOf(message)}`,
       )
     }
     this.#loaded()
@@ -319,9 +319,9 @@ export class HeldSession<Data extends object> implements Session<Data> {
     return visit
   }
 
-  #watched(): Visit {
+  #forData(): Visit {
     const visit = this.#loaded()
-    if (visit.answered) this.#parts.answerer.watch(visit)
+    if (visit.answered) this.#parts.answerer.checkLater(visit)
     return visit
   }
 
@@ -335,7 +335,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
     const visit = this.#visit
     if (visit.outage) throw unavailable(visit)
     addOperation(visit, operation, this.#now(), this.#settings.lifetime)
-    if (visit.answered) this.#parts.answerer.watch(visit)
+    if (visit.answered) this.#parts.answerer.checkLater(visit)
   }
 
   #begin<T>(work: () => Promise<T>): Promise<T> {
@@ -372,11 +372,12 @@ function checkName(what: string, value: unknown): void {
     value.length <= 255 &&
     !value.includes('\0') &&
     value.isWellFormed()
-  if (!isName) {
-    throw new TypeError(
-      `login: ${what} must be text of 1 to 255 characters without U+0000, not ${inspect(value)}${typeof value === 'number' ? '; pass String(id)' : ''}`,
-    )
-  }
+  if (isName) return
+  // Of a whole user the error must not hold the hash of the password.
+  const shown = typeof value === 'object' ? typeOf(value) : inspect(value)
+  throw new TypeError(
+    `login: ${what} must be text of 1 to 255 characters without U+0000, not ${shown}${typeof value === 'string' ? '' : '; pass String(id)'}`,
+  )
 }
 
 function loginIn(visit: Visit): Login {

@@ -96,8 +96,9 @@ export function createOpener(core: Core): Opener {
     try {
       kept = await vault.load(handle, fresh || visit.carried ? { fresh, carried: visit.carried } : undefined)
     } catch (error) {
-      if (error instanceof InvalidRecordError) return refuse(visit, error)
-      if (error instanceof StoreUnavailableError && mayGoOnWithout(visit)) return beginWithout(visit, error)
+      if (error instanceof InvalidRecordError) return meetInvalid(visit, error)
+      if (error instanceof StoreUnavailableError && mayGoOnWithout(visit))
+        return beginUnavailable(visit, error)
       throw error
     }
     const now = clock()
@@ -113,7 +114,7 @@ export function createOpener(core: Core): Opener {
       try {
         refusal = core.extension?.refuse(visit, kept.record)
       } catch (error) {
-        return refuse(visit, error as Error)
+        return meetInvalid(visit, error as Error)
       }
       if (refusal) return keepFrom(visit, kept, refusal)
     }
@@ -171,18 +172,18 @@ export function createOpener(core: Core): Opener {
     try {
       read = readData(kept, core)
     } catch (error) {
-      return refuse(visit, error as Error, kept)
+      return meetInvalid(visit, error as Error, kept)
     }
     if (read instanceof Promise) {
       return read.then(
-        (own) => admitWith(visit, kept, own),
-        (error) => refuse(visit, error, kept),
+        (own) => enterWith(visit, kept, own),
+        (error) => meetInvalid(visit, error, kept),
       )
     }
-    return admitWith(visit, kept, read)
+    return enterWith(visit, kept, read)
   }
 
-  function admitWith(visit: Visit, kept: Kept, { data, text }: EncodedData): undefined {
+  function enterWith(visit: Visit, kept: Kept, { data, text }: EncodedData): undefined {
     visit.data = data
     visit.base = text
     visit.standing = 'live'
@@ -192,19 +193,19 @@ export function createOpener(core: Core): Opener {
   }
 
   /** The record is there but of no use; what then happens is the application's choice, and the record stays. */
-  async function refuse(visit: Visit, error: Error, kept?: Kept): Promise<void> {
+  async function meetInvalid(visit: Visit, error: Error, kept?: Kept): Promise<void> {
     const { onInvalid } = settings
     events.emit('invalid', { handle: handleOf(visit), error })
     if (onInvalid === 'error') throw error
     if (typeof onInvalid === 'function' && kept) {
       const repaired = onInvalid(tryDecode(kept.data), error)
       if (repaired !== undefined) {
-        return admitWith(visit, kept, detached(schema ? await validate(schema, repaired) : repaired, codec))
+        return enterWith(visit, kept, detached(schema ? await validate(schema, repaired) : repaired, codec))
       }
     }
-    const refused = handleOf(visit)
+    const invalid = handleOf(visit)
     await beginNew(visit, 'ended')
-    visit.refused = refused
+    visit.invalid = invalid
   }
 
   function tryDecode(text: string): unknown {
@@ -231,7 +232,7 @@ export function createOpener(core: Core): Opener {
     return checkOnStoreFailure(onStoreFailure(viewOf(source))) === 'anonymous'
   }
 
-  async function beginWithout(visit: Visit, outage: StoreUnavailableError): Promise<void> {
+  async function beginUnavailable(visit: Visit, outage: StoreUnavailableError): Promise<void> {
     const { id, handle } = visit
     await beginNew(visit)
     Object.assign(visit, { id, handle, outage })
@@ -303,7 +304,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     generation: 1,
     loaded: false,
     standing: 'new',
-    refused: undefined,
+    invalid: undefined,
     refusal: undefined,
     kept: undefined,
     record: NO_RECORD,

@@ -16,6 +16,7 @@ export interface SessionOptions<Data extends object> {
   store?: Store
   /** How long sessions live, or the name of a preset from NIST SP 800-63B-4. */
   lifetime?: LifetimeOptions | LifetimePreset
+  /** Name and attributes of the session cookie. Default: `__Host-id`, `Secure`, `HttpOnly`, `SameSite=Lax`, until the browser ends. */
   cookie?: CookieOptions
   /**
    * Refuse requests that pages of other origins send and that could change something: every method but GET, HEAD, OPTIONS and TRACE, and
@@ -149,7 +150,7 @@ export interface LifetimeOptions {
   grace?: Duration
   /** How often the time of last use is written, at most (and a tenth of `idle`, if that is shorter). Default: 60 s. */
   touchEvery?: Duration
-  /** Whether the cookie survives the end of the browser. Default: false; For one session alone: `setLifetime({ persistent: true, idle: '30d', absolute: '30d' })`. */
+  /** Whether the cookie survives the end of the browser. Default: false. For one session alone: `setLifetime({ persistent: true, idle: '30d', absolute: '30d' })`. */
   persistent?: boolean
 }
 

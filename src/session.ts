@@ -24,15 +24,17 @@ export interface Session<Data extends object = Record<string, unknown>> {
   readonly userId: string | undefined
   /** What the client's cookie was worth: none came, it named this session, its session has ended, or we never made it. */
   readonly presented: Presented
+  /** When the session began; for another user than before, when that one logged in. */
   readonly createdAt: Date
   /** When the session was last used before this request. Written at most every `touchEvery`. */
   readonly lastSeenAt: Date
   /** When it ends if it is not used again. */
   readonly expiresAt: Date
+  /** When the user logged in last, from which `absolute` counts. `elevate` does not move it. */
   readonly authenticatedAt: Date | undefined
   /** What `elevate` or `login` set, while it holds. */
   readonly level: string | undefined
-  /** How often the session has had its token replaced. */
+  /** Which of the session's tokens is the newest: 1 for the first, one more for each rotation, login and `elevate`. */
   readonly generation: number
 
   /**
@@ -127,6 +129,7 @@ export interface LoginOptions {
   stamp?: string
   /** A name that another system has for this login, for `revoke({ externalId })`. */
   externalId?: string
+  /** What `session.level` is from now on, without an end: for a login with a second factor. Default: none, whatever it was. */
   level?: string
   /**
    * End all other sessions of this user with it: after a changed password, `login(id, { stamp: newHash, revokeOthers: true })` in one call. They
@@ -149,8 +152,11 @@ export interface LogoutOptions {
 
 /** Limits of one session, in place of those of the manager: what `setLifetime` takes. What is left out stays. */
 export interface SessionLifetime {
+  /** The session ends this long after its last use; `false` for no such limit. */
   idle?: Duration | false
+  /** The session ends this long after the login, or after it began without one; or at a moment. `false` for no such limit. */
   absolute?: Duration | Date | false
+  /** Whether the cookie survives the end of the browser. */
   persistent?: boolean
 }
 

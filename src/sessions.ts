@@ -38,13 +38,14 @@ import { createWork } from './work.ts'
 
 /** The sessions of one application: what `createSessions` makes and adapters are given. */
 export interface Sessions<Data extends object = Record<string, unknown>> {
+  /** Tells managers apart, as the option `name`. */
   readonly name: string
   /** What is in force, as frozen data that JSON keeps: for documentation (ASVS 7.1.1) and for checks. */
   readonly policy: Policy
 
   /**
    * The session that the request's cookie names, or a new one. Loaded, unless `lazy`. Opening one request twice gives one session.
-   * @throws StoreUnavailableError; CrossOriginError where `csrf` is set, before anything is loaded
+   * @throws StoreUnavailableError; CrossOriginError where `csrf` is set, before anything is loaded; with `onInvalid: 'error'` InvalidRecordError or SchemaError
    */
   open(source: RequestSource, options?: { lazy?: boolean }): Promise<Session<Data>>
   /**

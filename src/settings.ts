@@ -109,33 +109,29 @@ function resolveClock(clock: (() => number) | undefined): () => number {
 
 /** Of `createSessions`. */
 export const OPTION_NAMES: readonly string[] = [
-  ...[
-    'secret',
-    'store',
-    'lifetime',
-    'cookie',
-    'csrf',
-    'schema',
-    'onInvalid',
-    'onReuse',
-    'codec',
-    'merge',
-    'seal',
-    'maxBytes',
-    'describe',
-  ],
-  ...[
-    'maxSessionsPerUser',
-    'watchClient',
-    'saveOnError',
-    'clock',
-    'name',
-    'deadlines',
-    'onStoreFailure',
-    'sweepEvery',
-    'logger',
-  ],
-]
+  'secret',
+  'store',
+  'lifetime',
+  'cookie',
+  'csrf',
+  'schema',
+  'onInvalid',
+  'onReuse',
+  'codec',
+  'merge',
+  'seal',
+  'maxBytes',
+  'describe',
+  'maxSessionsPerUser',
+  'watchClient',
+  'saveOnError',
+  'clock',
+  'name',
+  'deadlines',
+  'onStoreFailure',
+  'sweepEvery',
+  'logger',
+] satisfies (keyof SessionOptions<object>)[]
 
 function resolveStore(store: Store | undefined, logger: Logger): Store {
   if (store === undefined) {

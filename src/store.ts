@@ -102,7 +102,9 @@ export interface Finding {
   readonly id: string
   /** `error`: sessions are lost, or open to others, as it is. `warning`: under circumstances. `info`: to be known. */
   readonly severity: 'error' | 'warning' | 'info'
+  /** What is wrong, in a sentence for whoever runs the site. */
   readonly finding: string
+  /** What to do about it. */
   readonly cure: string
 }
 

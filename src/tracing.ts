@@ -23,7 +23,7 @@ function outcomeOf(visit: Visit): Outcome {
   if (!visit.loaded) return 'lazy'
   if (visit.duplicate) return 'duplicate'
   if (visit.outage) return 'outage'
-  if (visit.refused) return 'invalid'
+  if (visit.invalid) return 'invalid'
   if (visit.refusal) return 'refused'
   return visit.standing === 'quiet' ? 'quiet' : visit.presented
 }

@@ -40,8 +40,8 @@ export interface Visit {
    */
   standing: 'live' | 'new' | 'quiet'
 
-  /** The session that the token names but whose record is of no use to us: it can be ended, and nothing else. */
-  refused: string | undefined
+  /** The handle of the session that the token names but whose record is of no use to us: it can be ended, and nothing else. */
+  invalid: string | undefined
   /** Why an extension keeps the session from this request, which is `quiet` then. */
   refusal: HoldfastError | undefined
 
@@ -74,6 +74,7 @@ export interface Visit {
   /** Paths where this visit replaced what others had set, told once it is committed. */
   overwritten: Set<string> | undefined
 
+  /** What the answer does with the session's cookie. */
   cookie: 'none' | 'send' | 'clear'
   /** The browser is to clear what it keeps of this site. */
   clearSiteData: boolean

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import express from 'express'
 import Fastify from 'fastify'
 import { createSessions } from 'holdfast'
@@ -19,7 +20,7 @@ describe('a mistake is an error that says what to do', () => {
     [
       'options that are no object',
       () => createSessions(untyped('secret')),
-      /createSessions: takes an object of options, not secret/,
+      /createSessions: takes an object of options, not a string/,
     ],
     [
       'a merge that is no object',
@@ -107,7 +108,7 @@ describe('a mistake is an error that says what to do', () => {
       /^setLifetime: absolute: "30 dayz" is not a duration/,
     )
     await doing((session) => session.flash('hello', untyped(undefined))).toThrow(
-      /^flash: takes a category and a message/,
+      /^flash: takes a category and a message, both text, not a string and undefined$/,
     )
     await doing((session) => session.requireLevel('2fa')).toThrow('nobody is logged in')
     await doing((session) => void (session.data = untyped(null))).toThrow(
@@ -115,6 +116,29 @@ describe('a mistake is an error that says what to do', () => {
     )
     await doing((session) => void Object.assign(session, { userName: 'ann' })).toThrow(/userName/)
     expect(jar.setCookies).toEqual([])
+  })
+
+  it('in what a session is told, without repeating what may be secret', async () => {
+    const { sessions } = manager<Record<string, unknown>>()
+    const jar = browser(sessions)
+    const secret = 'dc724af18fbdd4e5'
+    const user = { id: 7, passwordHash: secret }
+    const wrongs: Record<string, (session: Awaited<ReturnType<typeof sessions.open>>) => unknown> = {
+      'not an object; pass String': (session) => session.login(untyped(user)),
+      'login: externalId must be text .* not an object; pass String': (session) =>
+        session.login('ann', { externalId: untyped(user) }),
+      'login: stamp: an object must be a string': (session) => session.login('ann', { stamp: untyped(user) }),
+      'login: takes an object of options, not a string': (session) => session.login('ann', untyped(secret)),
+      'not an array': (session) => void (session.data = untyped([secret])),
+      'not a string': (session) => void (session.data = untyped(secret)),
+      'not a string and an object': (session) => session.flash(secret, untyped({ secret })),
+      'not a number and a string': (session) => session.flash(untyped(1), secret),
+    }
+    for (const [message, wrong] of Object.entries(wrongs)) {
+      const thrown = await jar.visit(wrong).catch((error: Error) => error)
+      expect(String(thrown)).toMatch(new RegExp(message))
+      expect(inspect(thrown)).not.toContain(secret)
+    }
   })
 
   it('in putting something in the place of the session', async () => {

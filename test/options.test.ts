@@ -59,14 +59,14 @@ describe('options', () => {
       /^lifetime\.rolling: there is no such option/,
     ],
     ['an unknown option, and says which there are', { cookie: { size: 1 } }, /There are: name, \w+, \w+/],
-    ['text in place of options', { cookie: 'id' }, /^cookie: takes an object of options, not id/],
+    ['text in place of options', { cookie: 'id' }, /^cookie: takes an object of options, not a string/],
     [
       'a list in place of options',
       { lifetime: { anonymous: ['1h'] } },
-      /^lifetime\.anonymous: takes an object of options, not 1h/,
+      /^lifetime\.anonymous: takes an object of options, not an array/,
     ],
     ['text in place of a boolean', { saveOnError: 'yes' }, /^saveOnError: "yes" must be a boolean/],
-    ['a function in place of a boolean', { seal: () => 1 }, /^seal: \(\) => 1 must be a boolean/],
+    ['a function in place of a boolean', { seal: () => 1 }, /^seal: a function must be a boolean/],
     ['a number in place of a function', { describe: 7 }, /^describe: 7 must be a function/],
     ['an unknown preset', { lifetime: 'aal4' }, /^lifetime: there is no preset "aal4"/],
     ['a short secret', { secret: 'short' }, /^secret: 5 bytes are too few/],
@@ -119,9 +119,13 @@ describe('options', () => {
     expect(() => resolve(options)).toThrow(message)
   })
 
-  it.each([null, 'secret', [1]])('must be an object, not %j', (given) => {
+  it.each([
+    [null, 'null'],
+    ['secret', 'a string'],
+    [[1], 'an array'],
+  ])('must be an object, not %j, which is not repeated', (given, told) => {
     expect(() => resolveOptions(given as never)).toThrow(
-      new OptionsError(`createSessions: takes an object of options, not ${given}`),
+      new OptionsError(`createSessions: takes an object of options, not ${told}`),
     )
   })
 

@@ -837,7 +837,7 @@ describe('a client that is passed in', () => {
         new Map(),
         /cannot use an object of class Map\. .*createSentinel of redis; Redis or Cluster of ioredis/,
       ],
-      [Redis, /cannot use a function\./],
+      [Redis, /cannot use the function Redis\./],
     ]
     for (const [passed, message] of cases) {
       expect(() => redisStore(passed as RedisClient)).toThrow(TypeError)

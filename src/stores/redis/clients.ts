@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { describePassed } from '../passed.ts'
 
 /** All that the store needs of a client: to send a command to the primary that has a key, and to name the primaries. */
 export interface Commander {
@@ -221,14 +222,8 @@ function refuseKeyPrefix(client: object): void {
 }
 
 function unsupported(passed: unknown): string {
-  const name =
-    typeof passed === 'object' && passed !== null
-      ? `an object of class ${passed.constructor?.name ?? 'null'}`
-      : typeof passed === 'function'
-        ? 'a function'
-        : inspect(passed)
   return (
-    `redisStore: cannot use ${name}. Pass a URL (redis://, rediss://, redis+cluster://, redis+sentinel://) or a client: ` +
+    `redisStore: cannot use ${describePassed(passed)}. Pass a URL (redis://, rediss://, redis+cluster://, redis+sentinel://) or a client: ` +
     'createClient, createClientPool, createCluster or createSentinel of redis; Redis or Cluster of ioredis or iovalkey; ' +
     'GlideClient or GlideClusterClient of @valkey/valkey-glide.'
   )

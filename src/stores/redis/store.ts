@@ -74,9 +74,15 @@ export class RedisStore implements Store {
       const recordKey = this.#recordKey(key)
       const writers = await this.#replicas.writersOf([recordKey], options)
       const name = formatOwner(record) && (await this.#addToIndexes(key, record, record))
-      const expiry = record.expires >= NEVER ? [] : ['PXAT', String(Math.max(1, record.expires))]
+      const expires = expiryOf(record)
       const answer = await this.#commander.command(
-        ['SET', recordKey, formatValue(record, name), 'NX', ...expiry],
+        [
+          'SET',
+          recordKey,
+          formatValue(record, name),
+          'NX',
+          ...(expires === 'never' ? [] : ['PXAT', expires]),
+        ],
         recordKey,
       )
       if (answer === null) {

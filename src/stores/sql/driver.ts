@@ -1,13 +1,5 @@
-import { inspect } from 'node:util'
 import { MissingDriverError } from '../store-error.ts'
 import type { SqlExecutor } from './executor.ts'
-
-/** Names the class of what was passed and not its content, which may hold a password. */
-export function describe(passed: unknown): string {
-  if (typeof passed === 'function') return `the function ${passed.name || 'without a name'}`
-  const isObject = typeof passed === 'object' && passed !== null
-  return isObject ? `an object of class ${passed.constructor?.name}` : inspect(passed)
-}
 
 export function has<Name extends string>(
   passed: unknown,

@@ -1,13 +1,6 @@
 import { inTime, noAnswerWithin } from '../in-time.ts'
-import {
-  ANSWER_TIMEOUT_MS,
-  checkUrl,
-  connectionsOf,
-  describe,
-  has,
-  owning,
-  type TellingPool,
-} from './driver.ts'
+import { describePassed } from '../passed.ts'
+import { ANSWER_TIMEOUT_MS, checkUrl, connectionsOf, has, owning, type TellingPool } from './driver.ts'
 import type { SqlExecutor, SqlValue } from './executor.ts'
 import { type SqlStore, sqlStore } from './store.ts'
 
@@ -88,7 +81,7 @@ function runnerOn(handle: MysqlHandle): Run {
 
 function unsupported(handle: unknown): string {
   return (
-    `mysqlStore: cannot use ${describe(handle)}. Pass a URL, or a pool or connection of mysql2 or ` +
+    `mysqlStore: cannot use ${describePassed(handle)}. Pass a URL, or a pool or connection of mysql2 or ` +
     'mariadb (with promises); for anything else there is sqlStore.'
   )
 }

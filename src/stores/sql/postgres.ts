@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import { connect as connectSocket, type Socket } from 'node:net'
 import { patientFor } from '../in-time.ts'
+import { describePassed } from '../passed.ts'
 import {
   ANSWER_TIMEOUT_MS,
   checkUrl,
   connectionsOf,
-  describe,
   has,
   type OwnPool,
   owning,
@@ -104,7 +104,7 @@ function runnerOn(handle: PostgresHandle, prepare: boolean | undefined): Run {
   if (has(handle, 'query', 'connect') && !has(handle, 'execute'))
     return throughPg(handle as PgHandle, prepare)
   throw new TypeError(
-    `postgresStore: cannot use ${describe(handle)}. Pass a URL, a Pool or Client of pg, ` +
+    `postgresStore: cannot use ${describePassed(handle)}. Pass a URL, a Pool or Client of pg, ` +
       'the sql function of postgres, or a PGlite; for anything else there is sqlStore.',
   )
 }

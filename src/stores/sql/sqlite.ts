@@ -2,6 +2,7 @@ import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, resolve } from 'node:path'
 import { inspect } from 'node:util'
+import { describePassed } from '../passed.ts'
 import { lasting, passing, type Remedy, StoreError } from '../store-error.ts'
 import { messageOf } from './errors.ts'
 import type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
@@ -78,12 +79,9 @@ function tryOut(handle: SqliteHandle): unknown[] {
   }
 }
 
-/** Names the class and not the content, which may hold a password. */
 function unsupported(handle: unknown, why: string): string {
-  const isObject = typeof handle === 'object' && handle !== null
-  const passed = isObject ? `an object of class ${handle.constructor?.name}` : inspect(handle)
   return (
-    `sqliteStore: cannot use ${passed}: ${why}. Pass a path, ':memory:', or an open database: ` +
+    `sqliteStore: cannot use ${describePassed(handle)}: ${why}. Pass a path, ':memory:', or an open database: ` +
     'DatabaseSync of node:sqlite, Database of better-sqlite3 or libsql.'
   )
 }
