@@ -33,6 +33,7 @@ export async function resolve(visit: Visit, core: Core): Promise<void> {
  * @throws StoreUnavailableError where others have written so often since that nobody can tell; what was pending has been taken back then
  */
 export function settleLost(visit: Visit, found: Kept, core: Core): void {
+  if (visit.lost.length === 0) return
   const landed = visit.lost.find(({ rev }) => follows(found.rev, rev))
   if (!landed) {
     giveUpLost(visit, found, core)

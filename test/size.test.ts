@@ -7,7 +7,8 @@ import { expect, it } from 'vitest'
 /** Small is a feature. Raise the budget only for what an application would miss. */
 const BUDGET = {
   // 850 of it are src/channels.ts and the places that use it: who runs a site must see what sessions cost, and nothing outside can see a conflict.
-  index: 32_500,
+  // 300 decide writes whose answers were lost, whoever finds them.
+  index: 32_900,
   'frameworks/express': 3_200,
   'frameworks/web': 1_500,
   'frameworks/next': 3_000,
@@ -18,10 +19,10 @@ const BUDGET = {
   'stores/memcached/index': 8_000,
   'stores/layered': 3_000,
   // 300 of it keep a move from ending everybody's session where the two URLs are of one store.
-  'stores/index': 36_300,
+  'stores/index': 36_600,
   'stores/cookie': 1_500,
   // Four fifths of it are parts of the core, which are loaded anyway.
-  'dbsc/index': 16_100,
+  'dbsc/index': 16_500,
   // On the server. What goes to the browser is measured there: test/browser/dashboard.test.ts.
   'dashboard/index': 7_900,
   'otel/index': 3_000,
