@@ -41,6 +41,8 @@ const revivers = { Bytes: (text: string) => new Uint8Array(Buffer.from(text, 'ba
 
 /** Deeper data is refused: it is a cycle, or nothing that a session should hold. */
 const MAX_DEPTH = 100
+/** `list[4_000_000_000] = true` is soon written, perhaps with an index that a client has sent, and takes minutes to go through. */
+const MAX_HOLES = 1_000
 
 const PLAIN = 0
 const RICH = 1
@@ -66,6 +68,7 @@ function classify(value: unknown, depth: number): Kind {
 }
 
 function classifyArray(array: readonly unknown[], depth: number): Kind {
+  if (hasTooManyHoles(array)) return BAD
   let kind: Kind = PLAIN
   for (const value of array) {
     const of = value === undefined ? RICH : classify(value, depth + 1)
@@ -73,6 +76,15 @@ function classifyArray(array: readonly unknown[], depth: number): Kind {
     if (of === RICH) kind = RICH
   }
   return kind
+}
+
+function hasTooManyHoles(array: readonly unknown[]): boolean {
+  if (array.length <= MAX_HOLES) return false
+  let holes = 0
+  for (let i = 0; i < array.length; i++) {
+    if (!(i in array) && ++holes > MAX_HOLES) return true
+  }
+  return false
 }
 
 function classifyObject(object: object, depth: number): Kind {
@@ -124,6 +136,8 @@ function findBad(value: unknown, path: string, above: Set<object>): [path: strin
   if (above.size > MAX_DEPTH) return [path, `nested deeper than ${MAX_DEPTH} levels`]
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? [path, 'an invalid Date'] : undefined
   if (value instanceof Uint8Array) return undefined
+  if (Array.isArray(value) && hasTooManyHoles(value))
+    return [path, `a list of ${value.length} places with more than ${MAX_HOLES} holes`]
 
   above.add(value)
   for (const [label, child] of childrenOf(value)) {

@@ -166,6 +166,23 @@ describe('data', () => {
     expect(codec.decode(codec.encode(odd))).toEqual(odd)
   })
 
+  it('may have a thousand holes in a list, and is refused at once with more', () => {
+    const withHoles = (count: number) => {
+      const list: unknown[] = []
+      list[count] = 'last'
+      return { seats: { taken: list } }
+    }
+    expect(codec.decode(codec.encode(withHoles(1_000)))).toEqual(withHoles(1_000))
+    const refusal = (places: number) =>
+      `data.seats.taken is a list of ${places} places with more than 1000 holes`
+    expect(() => codec.encode(withHoles(1_001))).toThrow(refusal(1_002))
+    const began = performance.now()
+    expect(() => codec.encode(withHoles(4_000_000_000))).toThrow(refusal(4_000_000_001))
+    expect(performance.now() - began).toBeLessThan(500) // to go through it takes minutes
+    const long = { seats: Array.from({ length: 5_000 }, (_, i) => i) }
+    expect(codec.decode(codec.encode(long))).toEqual(long)
+  })
+
   it('that is stored but no object is refused', () => {
     for (const text of ['["text"]', '[null]', '[7]', '-1']) {
       expect(() => codec.decode(text)).toThrow(DataError)
