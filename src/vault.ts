@@ -96,6 +96,9 @@ export interface VaultParts {
   readonly onInvalid: (handle: string, error: Error) => void
 }
 
+/** Whether the operation may have changed something when it fails. */
+type Access = 'read' | 'write'
+
 export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }: VaultParts): Vault {
   const prefix = `${name}:`
 
@@ -153,29 +156,30 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
   ): Promise<Carried> {
     const record = pack(handle, kept, expires)
     const opened = before && openCarried(handle, before)
-    const text = await attempt('carry', () => store.carry!(prefix + handle, record, opened), false)
+    const text = await attempt('read', 'carry', () => store.carry!(prefix + handle, record, opened))
     const { generation } = kept.record
     return { text: cookieSeal.seal(text, boundToToken(handle, generation)), generation }
   }
 
   function sweep(now: number, limit: number): Promise<number> {
-    return attempt('sweep', () => store.sweep!(now, limit))
+    return attempt('write', 'sweep', () => store.sweep!(now, limit))
   }
 
-  function failure(operation: string, cause: unknown, writes = false): StoreUnavailableError {
+  function failure(access: Access, operation: string, cause: unknown): StoreUnavailableError {
     return new StoreUnavailableError(`${operation} failed in the ${store.name} store`, {
       cause,
-      maybeApplied: writes && !(cause instanceof NotAskedError),
+      maybeApplied: access === 'write' && !(cause instanceof NotAskedError),
       retryable: (cause as { retryable?: boolean } | undefined)?.retryable ?? true,
     })
   }
 
-  async function attempt<T>(operation: string, work: () => Promise<T>, writes = true): Promise<T> {
+  /** `load` and `update`, which most requests do, catch by themselves and need no closure. */
+  async function attempt<T>(access: Access, operation: string, work: () => Promise<T>): Promise<T> {
     try {
       return await work()
     } catch (cause) {
       if (cause instanceof UnsupportedError) throw cause
-      throw failure(operation, cause, writes)
+      throw failure(access, operation, cause)
     }
   }
 
@@ -197,39 +201,40 @@ export function createVault({ store, name, seal, cookieSeal, clock, onInvalid }:
       try {
         found = await store.load(prefix + handle, options)
       } catch (cause) {
-        throw failure('load', cause)
+        throw failure('read', 'load', cause)
       }
       if (found === undefined) return undefined
       if (isTombstone(found)) return isQuiet(found.destroyedUntil - clock()) ? 'destroyed' : undefined
       return unpack(handle, found)
     },
     create: (handle, kept, expires, options) =>
-      attempt('create', () => store.create(prefix + handle, pack(handle, kept, expires), options)),
+      attempt('write', 'create', () => store.create(prefix + handle, pack(handle, kept, expires), options)),
     async update(handle, kept, expires, expectedRev, options) {
       const packed = pack(handle, kept, expires)
       try {
         return await store.update(prefix + handle, packed, expectedRev, options)
       } catch (cause) {
-        throw failure('update', cause, true)
+        throw failure('write', 'update', cause)
       }
     },
     touch: (handle, lastSeen, expires) =>
-      attempt('touch', () => store.touch(prefix + handle, lastSeen, expires)),
-    destroy: (handle, until) => attempt('destroy', () => store.destroy(prefix + handle, until, DURABLE)),
+      attempt('write', 'touch', () => store.touch(prefix + handle, lastSeen, expires)),
+    destroy: (handle, until) =>
+      attempt('write', 'destroy', () => store.destroy(prefix + handle, until, DURABLE)),
     async list(kind, value, page) {
       const index = indexOf(kind)
-      return unpackPage(await attempt('list', () => index.list(prefix + value, page), false))
+      return unpackPage(await attempt('read', 'list', () => index.list(prefix + value, page)))
     },
     async destroyAll(kind, value, until, { except } = {}) {
       const index = indexOf(kind)
       const options = except === undefined ? DURABLE : { ...DURABLE, except: prefix + except }
-      return attempt('destroy', () => index.destroy(prefix + value, until, options))
+      return attempt('write', 'destroy', () => index.destroy(prefix + value, until, options))
     },
     async scan(cursor, limit) {
       if (!store.scan)
         throw new UnsupportedError(`the ${store.name} store cannot go through all its sessions`)
       const scan = store.scan.bind(store)
-      return unpackPage(await attempt('scan', () => scan(cursor, limit), false))
+      return unpackPage(await attempt('read', 'scan', () => scan(cursor, limit)))
     },
   }
 }
