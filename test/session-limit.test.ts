@@ -238,6 +238,48 @@ describe('a login that finds out only when it is written that it is one too many
     expect(events.map(([name]) => name)).toEqual(['created', 'login', 'refused'])
   })
 
+  it('is the only one to go where an earlier one waits with it for room', async () => {
+    const store = memoryStore()
+    /** Of a process that writes, and looks at what there is after that, when it is let. */
+    const visitor = (place: number, mayWrite?: Promise<void>, mayLook?: Promise<void>) => {
+      let isWritten = false
+      const { clock, jar } = limited(rejecting, {
+        deadlines: { write: 200 },
+        store: {
+          ...sharedBy(store),
+          async create(key, record) {
+            await mayWrite
+            isWritten = await store.create(key, record)
+            return isWritten
+          },
+          users: {
+            destroy: store.users.destroy.bind(store.users),
+            async list(...args) {
+              if (isWritten) await mayLook
+              return store.users.list(...args)
+            },
+          },
+        },
+      })
+      clock.now += place
+      return jar()
+    }
+    let write = () => {}
+    let look = () => {}
+    const mayWrite = new Promise<void>((resolve) => (write = resolve))
+    const mayLook = new Promise<void>((resolve) => (look = resolve))
+    const [first, second, third] = [visitor(1, undefined, mayLook), visitor(2, mayWrite), visitor(3)]
+    const login = (each: Jar) => each.visit((session) => session.login('ann'))
+    const early = [login(first), login(second)]
+    await login(third) // it sees the first and itself: there is room
+    write()
+    await vi.waitFor(async () => expect((await store.users.list('id:ann')).items).toHaveLength(3))
+    look()
+    const results = await Promise.allSettled(early)
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
+    expect(await Promise.all([first, second, third].map(userOf))).toEqual(['ann', undefined, 'ann'])
+  })
+
   it('stands when a second click in another process has joined it, and was let in', async () => {
     const { login, jar: visitor, between, store, clock } = raced({ limit: 1, onLimit: 'reject' })
     const other = manager<Data>({
