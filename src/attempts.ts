@@ -1,7 +1,7 @@
 import { isRetired } from './admission.ts'
 import type { Core } from './core.ts'
 import { owes } from './login-rules.ts'
-import { makesToken } from './operations.ts'
+import { isJoin, makesToken } from './operations.ts'
 import { notTold, stillUnknown } from './refusals.ts'
 import { countOf, follows, isBeyondMemory } from './revision.ts'
 import type { Kept } from './vault.ts'
@@ -48,10 +48,12 @@ export function settleLost(visit: Visit, found: Kept, core: Core): void {
   if (visit.standing === 'new' || (operations.some(makesToken) && record.generation > before)) {
     visit.standing = 'live'
     visit.generation = record.generation
-    if (isOver) return
-    if (owes(landed, core.settings)) visit.unconcluded = landed
-    else visit.cookie = 'send'
+  } else if (!operations.some(isJoin)) {
+    return
   }
+  if (isOver) return
+  if (owes(landed, core.settings)) visit.unconcluded = landed
+  else visit.cookie = 'send'
 }
 
 /** Keeps those that may still be done: each compares with what it was made from, and does nothing once that has been replaced. */

@@ -10,7 +10,7 @@ import { expiry, isCookieChanged } from './lifetime.ts'
 import { checkData, checkFlashes } from './limits.ts'
 import { type LoginRules, owes } from './login-rules.ts'
 import type { Operation } from './operations.ts'
-import { applyAll, concernsTokenOnly, isLogin, isNote, makesToken, shutsOut } from './operations.ts'
+import { applyAll, concernsTokenOnly, isJoin, isLogin, isNote, makesToken, shutsOut } from './operations.ts'
 import { loadLatest, rebase } from './rebase.ts'
 import type { SessionRecord } from './record.ts'
 import { stillUnknown, tooLate, unavailable, withheld } from './refusals.ts'
@@ -177,6 +177,7 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
       if (sent === undefined && record === current.record) {
         updating?.done()
         visit.operations = []
+        if (operations.some(isJoin)) visit.cookie = 'send'
         return true
       }
       const checking = sent === undefined ? undefined : checkData(sent, updated?.data ?? visit.data, settings)
@@ -262,13 +263,14 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
     announce(visit, attempt)
   }
 
-  /** Only the request whose commit made a new token sends it, and the one that changed how long the cookie lives. */
+  /** Only the request whose commit made a new token sends it, the second click of that, and the one that changed how long the cookie lives. */
   function announce(visit: Visit, { record, operations, from: { kept } }: Attempt): void {
     const handle = handleOf(visit)
     const isNewToken =
       kept === undefined || (record.generation > kept.record.generation && operations.some(makesToken))
     if (isNewToken) visit.generation = record.generation
-    if (isNewToken || isCookieChanged(kept.record, record, lifetime)) visit.cookie = 'send'
+    if (isNewToken || operations.some(isJoin) || isCookieChanged(kept.record, record, lifetime))
+      visit.cookie = 'send'
     if (kept === undefined) events.emit('created', { handle, userId: record.user })
     const login = operations.find((operation) => operation.kind === 'login')
     if (login) events.emit('login', { handle, userId: login.user })

@@ -59,7 +59,6 @@ async function join(visit: Visit, current: Kept, core: Core): Promise<void> {
         : operation,
     ]
   })
-  if (isSameLogin) visit.cookie = 'send'
   visit.generation = record.generation
   visit.standing = 'live'
   await rebase(visit, current, core)

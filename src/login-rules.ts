@@ -5,7 +5,7 @@ import { replaceData, startAnew } from './core.ts'
 import { initialData, readData } from './data.ts'
 import { expiry } from './lifetime.ts'
 import type { Operation } from './operations.ts'
-import { isLogin } from './operations.ts'
+import { isJoin, isLogin } from './operations.ts'
 import { stillUnknown, tooMany } from './refusals.ts'
 import { routeOf } from './request.ts'
 import { follows, nextRev } from './revision.ts'
@@ -35,7 +35,7 @@ export function owes({ operations, record, from }: Attempt, { maxSessionsPerUser
   if (logins.length === 0) return false
   if (logins.some(asksToRevoke)) return true
   // A user's login in their own session adds none. But of one that is joined, nobody knows whether it has been counted.
-  const isAdded = logins.some(({ kind }) => kind === 'join') || from.kept?.record.user !== record.user
+  const isAdded = logins.some(isJoin) || from.kept?.record.user !== record.user
   return maxSessionsPerUser !== undefined && isAdded
 }
 
@@ -142,7 +142,7 @@ export function createLoginRules(core: Core): LoginRules {
   async function takeBack(visit: Visit, attempt: Attempt): Promise<void> {
     const { kept, generation } = attempt.from
     // It joined a login of which others hold the token, perhaps.
-    if (attempt.operations.some(({ kind }) => kind === 'join')) return leave(visit)
+    if (attempt.operations.some(isJoin)) return leave(visit)
     // Another user's session could have been revoked meanwhile, and nobody would have found it: it was not that user's then.
     if (kept === undefined || kept.record.user !== undefined) {
       await vault.destroy(handleOf(visit), clock() + QUIET_TIME)

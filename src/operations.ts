@@ -74,6 +74,10 @@ export function isLogin(operation: Operation): operation is Operation & { kind: 
   return operation.kind === 'login' || operation.kind === 'join'
 }
 
+export function isJoin({ kind }: Operation): boolean {
+  return kind === 'join'
+}
+
 /**
  * Whether undoing it, as the loss of a machine may, would leave somebody in who was shut out: a token that a login or a step-up has
  * retired, or whoever has not the key that the session is bound to.

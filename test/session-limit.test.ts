@@ -353,6 +353,32 @@ describe('a login that is written, while its user’s sessions cannot be listed'
     expect(await sessions.list('ann')).toHaveLength(1)
   })
 
+  it('gives its token to no second click whose own write gets no answer either', async () => {
+    const store = memoryStore()
+    const { update } = store
+    const { login, sessions, clock } = limited({ limit: 1, onLimit: 'evict-oldest' }, { store })
+    const [first, jar] = [await login('ann'), browser(sessions)]
+    await jar.visit((session) => void (session.data.n = 1))
+    const click = async () => {
+      clock.now += 1_000
+      const session = await sessions.open(jar.header)
+      await session.login('ann')
+      await expect(sessions.commit(session)).rejects.toMatchObject({ status: 503, maybeApplied: true })
+      return (await sessions.commit(session, { status: 503 })).cookie
+    }
+    store.update = async (...args) => {
+      await update.apply(store, args)
+      throw new Error('the answer is lost')
+    }
+    expect(await click()).toBeUndefined()
+    store.update = () => Promise.reject(new Error('no answer'))
+    expect(await click()).toBeUndefined()
+    store.update = update
+    await login('ann', jar)
+    expect(await Promise.all([first, jar].map(userOf))).toEqual([undefined, 'ann'])
+    expect(await sessions.list('ann')).toHaveLength(1)
+  })
+
   it('goes on in the same request as soon as they can', async () => {
     const store = memoryStore()
     const { list } = store.users

@@ -357,11 +357,12 @@ class Judge {
   /** When the token may have been made, by somebody who perhaps never heard of it. */
   #firstMadeAt({ session, generation }: Token): number {
     const makers = this.#requests.filter(
-      ({ token, given, status, failures }) =>
+      ({ token, given, status, headersAt, overAt }) =>
         token?.session === session &&
         token.generation === generation - 1 &&
+        // Where only a rotation was due and got no answer, the request is answered without it.
         (status === undefined ||
-          failures.some(({ maybeApplied }) => maybeApplied) ||
+          this.#wasTroubled(headersAt, overAt) ||
           (given !== undefined && given !== 'clear' && given.generation === generation)),
     )
     return Math.min(...makers.map(({ actedAt }) => actedAt))
