@@ -42,7 +42,8 @@ const connect: Record<string, (url: string) => { open(name: string): Store; end(
   }),
   redis: (url) => ({ open: (prefix) => redisStore(url, { prefix }), end: async () => {} }),
   postgres(url) {
-    const pool = new pg.Pool({ connectionString: url })
+    // The end of the server may overtake that of a connection.
+    const pool = new pg.Pool({ connectionString: url }).on('error', () => {})
     return { open: (table) => postgresStore(pool, { table }), end: () => pool.end() }
   },
   mariadb(url) {
