@@ -2,13 +2,14 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createSessions, type SessionEvents, type Sessions, type Store, UnsupportedError } from 'holdfast'
+import { createSessions, type Sessions, type Store, UnsupportedError } from 'holdfast'
 import { cookieStore } from 'holdfast/stores/cookie'
 import { memoryStore } from 'holdfast/stores/memory'
 import { redisStore } from 'holdfast/stores/redis'
 import { sqliteStore } from 'holdfast/stores/sql'
 import Database from 'libsql'
 import { describe, expect, it, vi } from 'vitest'
+import { EVENT_NAMES } from '../src/events.ts'
 import { servers } from './frameworks/servers.ts'
 import { browser, manager, SECRET } from './helpers/browser.ts'
 import { client } from './helpers/client.ts'
@@ -205,30 +206,9 @@ describe('cookie, logs and events', () => {
       watchClient: true,
     })
     const events: [string, unknown][] = []
-    const names = [
-      'created',
-      'login',
-      'logout',
-      'rotated',
-      'revoked',
-      'refused',
-      'expired',
-      'reuse',
-      'clientChanged',
-    ] as const
-    const more = [
-      'forged',
-      'duplicate',
-      'invalid',
-      'overwritten',
-      'uncommitted',
-      'swept',
-      'outage',
-      'recovered',
-    ] as const
-    for (const name of [...names, ...more] as (keyof SessionEvents)[])
-      sessions.on(name, (event) => events.push([name, event]))
     // What nobody listens for is logged: `error`.
+    for (const name of EVENT_NAMES.filter((name) => name !== 'error'))
+      sessions.on(name, (event) => events.push([name, event]))
     const server = await servers['express 5']!(sessions as Sessions<never>)
     const headers = { 'user-agent': AGENT, 'x-forwarded-for': '203.0.113.77' }
     const jar = client(server.url)
