@@ -5,6 +5,7 @@ import {
   applyAll,
   concernsTokenOnly,
   isActive,
+  isJoin,
   makesToken,
   type Operation,
   shutsOut,
@@ -244,6 +245,10 @@ const kindsThat = (hold: (operation: Operation) => boolean) => all.filter(hold).
 
 it('noting a use, or what the store lost, waits for another write', () => {
   expect(kindsThat((operation) => !isActive(operation))).toEqual(['confirm', 'client', 'advance'])
+})
+
+it('only a second click joins', () => {
+  expect(kindsThat(isJoin)).toEqual(['join'])
 })
 
 it('a request that is refused for an old token loses nothing but matters of the token', () => {

@@ -1,6 +1,7 @@
 import { createSessions, OptionsError, type SessionOptions } from 'holdfast'
 import { memoryStore } from 'holdfast/stores/memory'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { typeOf } from '../src/given.ts'
 import { resolveOptions } from '../src/settings.ts'
 import { SECRET } from './helpers/browser.ts'
 
@@ -148,4 +149,11 @@ describe('options', () => {
     await first.close()
     createSessions({ secret: SECRET, store })
   })
+})
+
+it('what is given in place of something else is named by its type, and not shown', () => {
+  expect([null, undefined, ['a'], { a: 1 }, 'a', 1, () => {}].map(typeOf)).toEqual([
+    ...['null', 'undefined', 'an array', 'an object'],
+    ...['a string', 'a number', 'a function'],
+  ])
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { countOf, firstRev, follows, nextRev } from '../src/revision.ts'
+import { countOf, firstRev, follows, isBeyondMemory, nextRev } from '../src/revision.ts'
 
 /** The first, and those after it. */
 function revisions(count: number): string[] {
@@ -57,5 +57,11 @@ describe('whether one follows another', () => {
 
   it('is never told of an earlier one, whatever characters it has', () => {
     expect(follows('5aaaabbbbccccdddd', '7cccc')).toBe(false)
+  })
+
+  it('can be told as long as three have followed, and not of what is four or more behind', () => {
+    for (const [i, rev] of all.entries()) {
+      expect(all.filter((later) => isBeyondMemory(later, rev))).toEqual(all.slice(i + 4))
+    }
   })
 })
