@@ -26,40 +26,40 @@ export type Generations = Pick<
   'generation' | 'rotatedAt' | 'confirmedAt' | 'retiredBelow' | 'retiredAt' | 'userSince' | 'user'
 >
 
-export function admit(presented: number, record: Generations, now: number, grace: number): Verdict {
+export function admit(held: number, record: Generations, now: number, grace: number): Verdict {
   const confirmed = record.confirmedAt !== undefined
-  if (presented > record.generation) return AHEAD
-  if (isRetired(presented, record)) {
+  if (held > record.generation) return AHEAD
+  if (isRetired(held, record)) {
     if (now < record.retiredAt + QUIET_TIME) return QUIET
-    return confirmed && isOfThisLogin(presented, record) ? REUSE : UNKNOWN
+    return confirmed && isOfThisLogin(held, record) ? REUSE : UNKNOWN
   }
-  if (presented === record.generation) return confirmed ? LIVE : FIRST_USE
+  if (held === record.generation) return confirmed ? LIVE : FIRST_USE
   const inGrace = record.confirmedAt === undefined || now < record.confirmedAt + grace
-  if (presented === record.generation - 1 && inGrace) {
+  if (held === record.generation - 1 && inGrace) {
     return !confirmed && now >= record.rotatedAt + grace ? LOST_ANSWER : LIVE
   }
-  return isOfThisLogin(presented, record) ? REUSE : UNKNOWN
+  return isOfThisLogin(held, record) ? REUSE : UNKNOWN
 }
 
 /** Dead since a login or a step-up: what it would write is not written. */
-export function isRetired(presented: number, record: Generations): boolean {
-  return presented < record.retiredBelow
+export function isRetired(held: number, record: Generations): boolean {
+  return held < record.retiredBelow
 }
 
 /** Whether it was given to the user who is logged in, or to whoever came before. */
-export function isOfThisLogin(presented: number, record: Generations): boolean {
-  return record.user !== undefined && presented >= record.userSince
+export function isOfThisLogin(held: number, record: Generations): boolean {
+  return record.user !== undefined && held >= record.userSince
 }
 
 /**
  * A token that was retired a moment ago in a session that is the same user's, by a login (a double click, or a lost answer) or, after
  * one, by a step-up whose answer was lost. A login with it goes on with that session.
  */
-export function mayJoin(presented: number, record: Generations, user: string, now: number): boolean {
+export function mayJoin(held: number, record: Generations, user: string, now: number): boolean {
   return (
     record.user === user &&
-    (isRetiredByLogin(record) || isOfThisLogin(presented, record)) &&
-    isRetired(presented, record) &&
+    (isRetiredByLogin(record) || isOfThisLogin(held, record)) &&
+    isRetired(held, record) &&
     now < record.retiredAt + QUIET_TIME
   )
 }

@@ -172,7 +172,7 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
       known = undefined
       const sent = text === visit.base ? undefined : text
       const { operations } = visit
-      const at = { presented: visit.generation, now, policy: lifetime }
+      const at = { held: visit.generation, now, policy: lifetime }
       const record = applyAll(current.record, operations, at)
       if (sent === undefined && record === current.record) {
         updating?.done()
@@ -285,7 +285,7 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
     await lanes.run(handle, async (lane) => {
       const current = newer(lane.latest, kept)
       if (current === 'gone') return
-      const at = { presented: generation, now, policy: lifetime }
+      const at = { held: generation, now, policy: lifetime }
       const record = applyAll(current.record, notes, at)
       if (record === current.record) return
       const next = successor(visit, current, record, current.data, now)

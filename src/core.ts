@@ -59,7 +59,7 @@ export function startAnew(
   // What an earlier commit made due was for the session that is over.
   if (visit.cookie === 'send') visit.cookie = 'none'
   visit.operations = operations
-  visit.record = applyAll(newRecord(now), operations, { presented: 1, now, policy: core.settings.lifetime })
+  visit.record = applyAll(newRecord(now), operations, { held: 1, now, policy: core.settings.lifetime })
   visit.base = initial
 }
 

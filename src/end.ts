@@ -2,14 +2,27 @@ import { isOfThisLogin, isRetired, QUIET_TIME } from './admission.ts'
 import type { Core } from './core.ts'
 import { replaceData, startAnew } from './core.ts'
 import { initialData } from './data.ts'
+import type { StoreUnavailableError } from './errors.ts'
 import type { SessionRecord } from './record.ts'
-import { tooLate, unavailable } from './refusals.ts'
+import { stillUnknown, tooLate, unavailable } from './refusals.ts'
 import type { Visit } from './visit.ts'
 import { handleOf, isExpired } from './visit.ts'
 
 /** Ends the session that the client's token names, at once, and makes the visit one to no session. */
 export async function endSession(visit: Visit, core: Core): Promise<void> {
   if (visit.outage) throw unavailable(visit)
+  await endNamed(visit, core).catch((error: Partial<StoreUnavailableError>) => {
+    if (visit.mayBeEnded) stillUnknown(error)
+    visit.mayBeEnded = error.maybeApplied === true
+    throw error
+  })
+  visit.mayBeEnded = false
+  const initial = await initialData(core)
+  startAnew(visit, core, initial.text)
+  replaceData(visit, core, initial.text)
+}
+
+async function endNamed(visit: Visit, core: Core): Promise<void> {
   if (visit.kept !== undefined || visit.standing === 'quiet') {
     await endFound(visit, core)
   } else if (visit.unresolved) {
@@ -19,9 +32,6 @@ export async function endSession(visit: Visit, core: Core): Promise<void> {
     await core.vault.destroy(visit.invalid, core.settings.clock() + QUIET_TIME)
     visit.invalid = undefined
   }
-  const initial = await initialData(core)
-  startAnew(visit, core, initial.text)
-  replaceData(visit, core, initial.text)
 }
 
 async function endFound(visit: Visit, { settings, vault, events }: Core): Promise<void> {

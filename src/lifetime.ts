@@ -48,13 +48,8 @@ export function isTouchDue(
  * Whether a rotation may follow now: the current token is in use, and none before it would still be accepted. After a login that was
  * clicked twice not either: the second answer may still be on its way, and would put back a token that has had its successor.
  */
-export function mayRotate(
-  presented: number,
-  record: SessionRecord,
-  now: number,
-  policy: LifetimePolicy,
-): boolean {
-  if (presented !== record.generation || record.confirmedAt === undefined) return false
+export function mayRotate(held: number, record: SessionRecord, now: number, policy: LifetimePolicy): boolean {
+  if (held !== record.generation || record.confirmedAt === undefined) return false
   const predecessor = record.generation - 1
   const isGivenOnce = record.confirmedAt === record.rotatedAt
   const isDead = predecessor < 1 || (predecessor < record.retiredBelow && isGivenOnce)
@@ -62,7 +57,7 @@ export function mayRotate(
 }
 
 export function isRotationDue(
-  presented: number,
+  held: number,
   record: SessionRecord,
   now: number,
   policy: LifetimePolicy,
@@ -71,7 +66,7 @@ export function isRotationDue(
     policy.rotateEvery !== false &&
     record.user !== undefined &&
     now >= record.rotatedAt + policy.rotateEvery &&
-    mayRotate(presented, record, now, policy)
+    mayRotate(held, record, now, policy)
   )
 }
 

@@ -130,7 +130,7 @@ export function createManagement(core: Core): Management {
     if (typeof target !== 'object' || target === null) throw new TypeError(WHICH)
     if ('handle' in target) {
       const handle = text('handle', target.handle)
-      if ('userId' in target && !(await isOf(handle, text('userId', target.userId)))) return 0
+      if ('userId' in target && !(await mayBeOf(handle, text('userId', target.userId)))) return 0
       return (await vault.destroy(handle, until)) ? 1 : 0
     }
     if ('userId' in target) return vault.destroyAll('users', text('userId', target.userId), until)
@@ -146,14 +146,15 @@ export function createManagement(core: Core): Management {
     throw new TypeError(WHICH)
   }
 
-  async function isOf(handle: string, userId: string): Promise<boolean> {
+  /** Also if it has ended, perhaps by an attempt whose durability nobody confirmed: to end it again asks for that again, and harms nobody. */
+  async function mayBeOf(handle: string, userId: string): Promise<boolean> {
     if (vault.carry) {
       throw new UnsupportedError(
         'revoke: sessions travel with their clients, so whose one is cannot be looked up; pass { handle } or { userId } alone',
       )
     }
     const kept = await vault.load(handle)
-    return kept !== undefined && kept !== 'destroyed' && kept.record.user === userId
+    return kept === 'destroyed' || kept?.record.user === userId
   }
 
   async function destroyWhere(isMeant: (record: SessionRecord) => boolean): Promise<number> {

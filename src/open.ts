@@ -316,6 +316,7 @@ function newVisit(source: RequestSource, now: number): Visit {
     looked: false,
     unresolved: undefined,
     lost: [],
+    mayBeEnded: false,
     unconcluded: undefined,
     outage: undefined,
     carried: undefined,

@@ -43,7 +43,7 @@ export interface LifetimeOverrides {
 
 export interface Circumstances {
   /** The generation of the token that the request holds. */
-  readonly presented: number
+  readonly held: number
   readonly now: number
   readonly policy: LifetimePolicy
 }
@@ -106,7 +106,7 @@ export function apply(record: SessionRecord, operation: Operation, at: Circumsta
         confirmedAt: undefined,
       }
     case 'rotate':
-      return mayRotate(at.presented, record, at.now, at.policy) ? rotate(record, at) : record
+      return mayRotate(at.held, record, at.now, at.policy) ? rotate(record, at) : record
     case 'lifetime': {
       const { kind: _, ...overrides } = operation
       return { ...record, ...overrides }
@@ -124,7 +124,7 @@ export function apply(record: SessionRecord, operation: Operation, at: Circumsta
     case 'renewCookie':
       return { ...record, cookieAt: at.now }
     case 'confirm':
-      return record.generation === at.presented && record.confirmedAt === undefined
+      return record.generation === at.held && record.confirmedAt === undefined
         ? { ...record, confirmedAt: at.now }
         : record
     case 'client':

@@ -63,6 +63,8 @@ export interface Visit {
   unresolved: Attempt | undefined
   /** Writes without an answer that had not been done when that was looked at, and may be yet: they may still be under way. */
   lost: readonly Attempt[]
+  /** An end that was sent got no answer: it may have been done. */
+  mayBeEnded: boolean
   /** A login that is written, and whose answer must not leave before what it owes is done: see `login-rules.ts`. */
   unconcluded: Attempt | undefined
   /** Why the session could not be loaded, if the request goes on without it. */
@@ -185,7 +187,7 @@ export function hasOperations({ standing, record, operations }: Visit): boolean 
 
 export function addOperation(visit: Visit, operation: Operation, now: number, policy: LifetimePolicy): void {
   visit.operations = [...visit.operations, operation]
-  visit.record = apply(visit.record, operation, { presented: visit.generation, now, policy })
+  visit.record = apply(visit.record, operation, { held: visit.generation, now, policy })
 }
 
 /** Takes back what has not been committed, so that no later commit takes it along: a login, least of all, whose cookie can no longer leave. */
@@ -214,7 +216,7 @@ export function isExpired(
 /** Takes `kept` as what the session is now, and does what this request did again on top of it. */
 export function adopt(visit: Visit, kept: Kept, now: number, policy: LifetimePolicy): void {
   visit.kept = kept
-  visit.record = applyAll(kept.record, visit.operations, { presented: visit.generation, now, policy })
+  visit.record = applyAll(kept.record, visit.operations, { held: visit.generation, now, policy })
 }
 
 /** The handle, of a session that has none yet as well: its id is made now and kept when the session is created. */

@@ -24,8 +24,8 @@ const usual: Generations = {
 }
 const unconfirmed = { confirmedAt: undefined }
 
-function verdict(presented: number, change: Partial<Generations> = {}, now = NOW) {
-  return admit(presented, { ...usual, ...change }, now, GRACE)
+function verdict(held: number, change: Partial<Generations> = {}, now = NOW) {
+  return admit(held, { ...usual, ...change }, now, GRACE)
 }
 
 const live = { as: 'live', confirm: false, resend: false }
@@ -111,12 +111,12 @@ describe('a retired token', () => {
 
   it('is below the generation of the login or step-up that retired it', () => {
     const record = { ...usual, ...login }
-    expect([6, 7, 8].map((presented) => isRetired(presented, record))).toEqual([true, false, false])
+    expect([6, 7, 8].map((held) => isRetired(held, record))).toEqual([true, false, false])
   })
 })
 
 it('a token is of this login from its generation on, if somebody is logged in', () => {
-  expect([4, 5, 6].map((presented) => isOfThisLogin(presented, usual))).toEqual([false, true, true])
+  expect([4, 5, 6].map((held) => isOfThisLogin(held, usual))).toEqual([false, true, true])
   expect(isOfThisLogin(6, { ...usual, user: undefined })).toBe(false)
 })
 
@@ -128,8 +128,8 @@ it('a session was retired by its login until a step-up retires it again', () => 
 describe('a login joins the session', () => {
   const login: Generations = { ...usual, retiredBelow: 7, userSince: 7, retiredAt: NOW }
   const stepUp: Generations = { ...login, userSince: 5 }
-  const joins = (presented: number, record: Generations, { user = 'ann', now = NOW } = {}) =>
-    mayJoin(presented, record, user, now)
+  const joins = (held: number, record: Generations, { user = 'ann', now = NOW } = {}) =>
+    mayJoin(held, record, user, now)
 
   it('whose login has just retired its token', () => {
     expect(joins(6, login)).toBe(true)

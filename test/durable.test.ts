@@ -112,4 +112,13 @@ describe('durable is', () => {
     jar = browser(site.sessions, cookie)
     expect(await visit((session) => session.logout())).toEqual(['destroy, durably'])
   })
+
+  it('a revocation of what is destroyed already, for the same reason', async () => {
+    await visit((session) => session.login('ada'))
+    const handle = await jar.visit((session) => session.handle)
+    const revoke = (userId: string) => site.sessions.revoke({ handle, userId })
+    expect(await revoke('ada')).toBe(1)
+    expect(await askedFor(() => revoke('ada'))).toEqual(['destroy, durably'])
+    expect(await revoke('ada')).toBe(0)
+  })
 })

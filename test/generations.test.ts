@@ -73,11 +73,11 @@ describe('the generation rules', () => {
 describe('the model notices', () => {
   const broken: Record<string, Partial<Rules>> = {
     'that a predecessor has no grace': {
-      admit: (presented, record, now) => admit(presented, record, now, 0),
+      admit: (held, record, now) => admit(held, record, now, 0),
     },
     'that nobody looks for retired tokens': { isRetired: () => false },
     'that a retired token is let in': {
-      admit: (presented, record, now, grace) => admit(presented, { ...record, retiredBelow: 0 }, now, grace),
+      admit: (held, record, now, grace) => admit(held, { ...record, retiredBelow: 0 }, now, grace),
     },
     'that first uses are not noted': {
       apply: (record, operation, at) =>
@@ -112,22 +112,22 @@ describe('the model notices', () => {
       },
     },
     'that there is no quiet time after a login': {
-      admit: (presented, record, now, grace) => admit(presented, { ...record, retiredAt: 0 }, now, grace),
+      admit: (held, record, now, grace) => admit(held, { ...record, retiredAt: 0 }, now, grace),
     },
     'that there is no quiet time after a logout': { quietTime: 0 },
     'that a double-clicked login makes two sessions': { mayJoin: () => false },
     'that a token is given again at any time': { resends: () => true },
     'that a token is given again at once': {
-      admit: (presented, record, now, grace) => {
-        const verdict = admit(presented, record, now, grace)
-        const isUnconfirmed = record.confirmedAt === undefined && presented === record.generation - 1
+      admit: (held, record, now, grace) => {
+        const verdict = admit(held, record, now, grace)
+        const isUnconfirmed = record.confirmedAt === undefined && held === record.generation - 1
         return isUnconfirmed && verdict.as === 'live' ? { ...verdict, resend: true } : verdict
       },
     },
     'that a rotation may follow another at once': {
-      mayRotate: (presented, record) => presented === record.generation,
+      mayRotate: (held, record) => held === record.generation,
       apply: (record, operation, at) =>
-        operation.kind === 'rotate' && at.presented === record.generation
+        operation.kind === 'rotate' && at.held === record.generation
           ? { ...record, generation: record.generation + 1, rotatedAt: at.now, confirmedAt: undefined }
           : apply(record, operation, at),
     },

@@ -111,8 +111,8 @@ const mutants: Record<string, Mutant> = {
   },
   'a token that is retired and let in': {
     file: 'admission.ts',
-    is: 'if (isRetired(presented, record)) {',
-    becomes: 'if (presented < 0) {',
+    is: 'if (isRetired(held, record)) {',
+    becomes: 'if (held < 0) {',
     model: GENERATIONS,
     breaks: /./,
   },

@@ -51,8 +51,8 @@ const full: SessionRecord = {
     { id: 'f2', category: 'info', message: 'two' },
   ],
 }
-const done = (operation: Operation, record = full, presented = record.generation) =>
-  apply(record, operation, { presented, now: NOW, policy })
+const done = (operation: Operation, record = full, held = record.generation) =>
+  apply(record, operation, { held, now: NOW, policy })
 
 describe('a login', () => {
   const retired = {
@@ -264,7 +264,7 @@ it('a machine that is lost must not let in again whom a login, a step-up or a de
 })
 
 describe('several operations', () => {
-  const at = { presented: 7, now: NOW, policy }
+  const at = { held: 7, now: NOW, policy }
 
   it('are done in their order, each on what the one before it has made', () => {
     const [shorter, longer] = [

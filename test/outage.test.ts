@@ -450,6 +450,22 @@ describe('a write whose answer was lost', () => {
     await elsewhere.close()
   })
 
+  it('and was a logout, may have been done, however the next attempt at it fails', async () => {
+    start(late)
+    const cookie = await visitor()
+    const session = await sessions.open(cookie)
+    store.freeze('after', ['destroy'])
+    await expect(session.logout()).rejects.toMatchObject({ maybeApplied: true })
+    store.freeze('before')
+    await expect(session.logout()).rejects.toMatchObject({ maybeApplied: true })
+    store.thaw()
+    await expect.poll(() => session.logout().catch(() => 'not yet')).toBeUndefined()
+    await session.login('ada')
+    await session.commit()
+    store.freeze('before')
+    await expect(session.logout()).rejects.toMatchObject({ maybeApplied: false })
+  })
+
   it('and was an update, is the base of what comes after it, beside what others wrote', async () => {
     start(late)
     const cookie = await visitor()

@@ -316,14 +316,14 @@ export class ModelServer implements Server {
     return 200
   }
 
-  #applied(visit: Visit, record: SessionRecord, presented: number): SessionRecord {
-    const at = { presented, now: visit.now(), policy: this.#world.policy }
+  #applied(visit: Visit, record: SessionRecord, held: number): SessionRecord {
+    const at = { held, now: visit.now(), policy: this.#world.policy }
     return visit.operations.reduce((next, operation) => this.#rules.apply(next, operation, at), record)
   }
 
   #do(visit: Visit, operation: Operation): void {
     visit.operations.push(operation)
-    const at = { presented: visit.token?.generation ?? 1, now: visit.now(), policy: this.#world.policy }
+    const at = { held: visit.token?.generation ?? 1, now: visit.now(), policy: this.#world.policy }
     visit.record = this.#rules.apply(visit.record, operation, at)
   }
 
