@@ -147,6 +147,7 @@ function findBad(value: unknown, path: string, above: Set<object>): [path: strin
   above.delete(value)
 
   if (Array.isArray(value) || value instanceof Map || value instanceof Set) return undefined
+  if (value instanceof Promise) return [path, 'a promise that nobody has awaited']
   if (!isPlainObject(value)) return [path, `an instance of ${value.constructor?.name || 'a class'}`]
   if (Object.hasOwn(value, '__proto__'))
     return [`${path}["__proto__"]`, 'a key that would replace a prototype']

@@ -227,9 +227,9 @@ export function createCommitter(core: Core, logins: LoginRules): Committer {
     const result = await vault.update(handleOf(visit), next, expires, current.rev, durability(operations))
     if (visit.trace && result === 'conflict') visit.trace.conflicts++
     if (result === 'conflict' && tries > 0) await pause(Math.random() * Math.min(tries, 5))
-    const found = result === 'conflict' ? await loadLatest(visit, core) : 'gone'
-    visit.unresolved = undefined
     // A driver whose connection broke may have sent it again, and tell only of the second time.
+    const found = result === 'conflict' ? await loadLatest(visit, core).catch(stillUnknown) : 'gone'
+    visit.unresolved = undefined
     const wasRepeated = found !== 'gone' && follows(found.rev, next.rev)
     if (result !== 'ok' && !wasRepeated) return found
     if (carried) await takeAlong(visit, carried, id!)

@@ -6,7 +6,9 @@ export type Duration = number | string
 
 /** Milliseconds of a duration. @throws OptionsError naming the option */
 export function duration(option: string, value: Duration): number {
-  const milliseconds = typeof value === 'string' ? (ms(value as ms.StringValue) as number | undefined) : value
+  // Text without a unit is a number of seconds in one configuration, and of milliseconds in another.
+  const isText = typeof value === 'string' && /[a-z]/i.test(value)
+  const milliseconds = isText ? (ms(value as ms.StringValue) as number | undefined) : value
   if (typeof milliseconds !== 'number' || !Number.isFinite(milliseconds) || milliseconds < 0) {
     throw new OptionsError(
       `${option}: ${JSON.stringify(value)} is not a duration. Use milliseconds, or text such as '15m' or '14d'.`,

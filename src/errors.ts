@@ -30,6 +30,18 @@ export class HoldfastError extends Error {
   }
 }
 
+/** Error handlers write to errors (`err.statusCode ||= 500`), and a getter alone would make that an error of its own. */
+function allowToSet(prototype: object, ...names: string[]): void {
+  for (const name of names) {
+    Object.defineProperty(prototype, name, {
+      set(value: unknown) {
+        Object.defineProperty(this, name, { value, writable: true, configurable: true })
+      },
+    })
+  }
+}
+allowToSet(HoldfastError.prototype, 'statusCode', 'expose', 'digest', 'name')
+
 /** An option is unknown, malformed or contradicts another one. Thrown at construction; names the option. */
 export class OptionsError extends HoldfastError {
   override readonly code = 'HOLDFAST_OPTIONS'
@@ -141,3 +153,4 @@ export class StoreUnavailableError extends HoldfastError {
     return response
   }
 }
+allowToSet(StoreUnavailableError.prototype, 'headers')

@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
 import { isHeard } from './channels.ts'
+import { typeOf } from './given.ts'
 import type { Logger } from './options.ts'
 
 /** What happens to sessions, for logs, metrics and alarms. A session is named by its handle; no event holds a token. */
@@ -120,6 +121,8 @@ export function createEvents(logger: Logger, sessions: string): Events {
     on(name, listener) {
       if (!EVENT_NAMES.includes(name))
         throw new TypeError(`there is no event '${name}'. There are: ${EVENT_NAMES.join(', ')}`)
+      if (typeof listener !== 'function')
+        throw new TypeError(`on: the listener of '${name}' must be a function, not ${typeOf(listener)}`)
       const set = listeners.get(name) ?? new Set()
       listeners.set(name, set.add(listener as Listener<never>))
       return () => void set.delete(listener as Listener<never>)
@@ -159,5 +162,11 @@ function logUnheard(
   } else if (name === 'recovered') {
     const { store, milliseconds } = event as SessionEvents['recovered']
     logger.warn(`holdfast: the ${store} store answers again, after ${(milliseconds / 1000).toFixed(1)} s`)
+  } else if (name === 'uncommitted') {
+    const { handle, route } = event as SessionEvents['uncommitted']
+    logger.warn(
+      `holdfast: ${route ?? 'a request'} changed session ${handle} after its answer had left, and that is not saved. ` +
+        'Change it before you answer, or call `await session.commit()` afterwards.',
+    )
   }
 }

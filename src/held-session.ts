@@ -16,10 +16,10 @@ import {
   OptionsError,
 } from './errors.ts'
 import { checkTypes, refuseUnknown, typeOf } from './given.ts'
-import { expiry, mayRotate } from './lifetime.ts'
+import { absoluteEnd, expiry, mayRotate } from './lifetime.ts'
 import type { LoginRules } from './login-rules.ts'
 import type { Opener } from './open.ts'
-import type { Operation } from './operations.ts'
+import type { LifetimeOverrides, Operation } from './operations.ts'
 import { isActive } from './operations.ts'
 import { reload } from './rebase.ts'
 import { tooLate, unavailable } from './refusals.ts'
@@ -27,6 +27,7 @@ import { viewOf } from './request.ts'
 import type { CsrfSigner, Login } from './security/csrf-token.ts'
 import type { FlashMessage, LoginOptions, LogoutOptions, Session, SessionLifetime } from './session.ts'
 import { behind } from './session.ts'
+import { refuseIdleOverAbsolute } from './settings/lifetime.ts'
 import type { Presented, Visit } from './visit.ts'
 import { addOperation, Begun, handleOf, handOut, inTurn, loginOf } from './visit.ts'
 
@@ -269,8 +270,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
       this.#beforeHeaders('change the life of the cookie')
     if (absolute instanceof Date && Number.isNaN(absolute.getTime()))
       throw new OptionsError('setLifetime: absolute: an invalid Date')
-    this.#do({
-      kind: 'lifetime',
+    const given: LifetimeOverrides = {
       ...(idle === undefined ? {} : { idle: limit('setLifetime: idle', idle, false) }),
       ...(absolute === undefined
         ? {}
@@ -278,7 +278,13 @@ export class HeldSession<Data extends object> implements Session<Data> {
           ? { endsAt: absolute.getTime(), absolute: undefined }
           : { endsAt: undefined, absolute: limit('setLifetime: absolute', absolute, false) }),
       ...(persistent === undefined ? {} : { persistent }),
-    })
+    }
+    if (given.idle) {
+      const next = { ...visit.record, ...given }
+      const whole = absoluteEnd(next, this.#settings.lifetime) - (next.authenticatedAt ?? next.createdAt)
+      refuseIdleOverAbsolute('setLifetime', { idle: given.idle, absolute: whole })
+    }
+    this.#do({ kind: 'lifetime', ...given })
     visit.looked = true
   }
 

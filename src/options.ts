@@ -6,7 +6,7 @@ import type { StandardSchema } from './schema.ts'
 import type { Store } from './store.ts'
 
 /** What `createSessions` takes. Everything is optional but the secret in production. */
-export interface SessionOptions<Data extends object> {
+export interface SessionOptions<Data extends object = Record<string, unknown>> {
   /**
    * Signs the tokens: at least 32 bytes that nobody can guess, or a list of them, the newest first. The first one signs, all
    * verify. Outside production a random one is made when it is missing, with a warning, and nobody stays logged in over a restart.

@@ -123,7 +123,8 @@ export interface Sessions<Data extends object = Record<string, unknown>> {
 }
 
 /**
- * Makes the sessions of an application.
+ * Makes the sessions of an application. A new session is empty, so every key of `Data` is optional in `session.data`; with a `schema`, which
+ * may give defaults, `data` is what that makes of an empty object.
  *
  * @example
  * ```ts
@@ -143,7 +144,7 @@ export function createSessions<S extends StandardSchema<unknown, object>>(
 ): Sessions<SchemaOutput<S>>
 export function createSessions<Data extends object = Record<string, unknown>>(
   options?: SessionOptions<Data>,
-): Sessions<Data>
+): Sessions<Partial<Data>>
 export function createSessions<Data extends object>(options: SessionOptions<Data> = {}): Sessions<Data> {
   const settings = resolveOptions(options)
   const { name, secrets, clock, logger } = settings

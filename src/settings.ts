@@ -3,7 +3,7 @@ import { defaultCodec } from './codec.ts'
 import type { Duration } from './duration.ts'
 import { duration, limit, positive } from './duration.ts'
 import { OptionsError } from './errors.ts'
-import { checkTypes, refuseUnknown } from './given.ts'
+import { checkTypes, refuseUnknown, typeOf } from './given.ts'
 import type { Deadlines } from './guard.ts'
 import type { LifetimePolicy } from './lifetime.ts'
 import type { CompiledRules, MergeRules } from './merge.ts'
@@ -144,7 +144,7 @@ function resolveStore(store: Store | undefined, logger: Logger): Store {
   }
   if (typeof store.load !== 'function' || typeof store.update !== 'function') {
     throw new OptionsError(
-      'store: this is not a store. Call one of the store functions, for instance memoryStore().',
+      `store: ${typeOf(store)} is not a store. Call one of the store functions, as memoryStore(), or openStore(url) of 'holdfast/stores'.`,
     )
   }
   return store

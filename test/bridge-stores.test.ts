@@ -197,7 +197,7 @@ describe.each(Object.entries(bridges))('within one process, %s', (_name, { open 
       jar.visit(async (session) => {
         const { visits } = session.data
         await sleep(1)
-        session.data.visits = visits + 1
+        session.data.visits = visits! + 1
       }),
     )
     await Promise.all(visits)

@@ -85,7 +85,7 @@ describe('data', () => {
     ['a class instance', { cart: new Cart() }, 'data.cart is an instance of Cart'],
     ['an error', { error: new Error('x') }, 'data.error is an instance of Error'],
     ['a regular expression', { pattern: /x/ }, 'data.pattern is an instance of RegExp'],
-    ['a promise', { later: Promise.resolve() }, 'data.later is an instance of Promise'],
+    ['a promise', { later: Promise.resolve() }, 'data.later is a promise that nobody has awaited'],
     [
       'a __proto__ key',
       { a: JSON.parse('{"__proto__":{"admin":1}}') },

@@ -408,7 +408,7 @@ describe('the record', () => {
       { absolute: false as const },
       { absolute: new Date(8.64e15) },
       { absolute: new Date(-8.64e15) },
-      { idle: 1e300 },
+      { idle: 1e300, absolute: false as const },
       { idle: 0.1 },
       { absolute: Number.MAX_VALUE },
     ]) {

@@ -729,7 +729,7 @@ describe('what it is given', () => {
     [{ username: 'a b', password: 'secret' }, TypeError, /the name without/],
     [{ username: 'a', password: 'secret word' }, TypeError, /without spaces/],
     [{ tls: 'secret key' }, TypeError, /tls is true, false or/],
-    [{ ttl: 1 }, TypeError, /no option ttl.*prefix, timeout, username, password and tls/],
+    [{ ttl: 1 }, RangeError, /no option ttl.*prefix, timeout, username, password, tls/],
   ])('has options that are checked: %j', (options, kind, message) => {
     const attempt = () => memcachedStore('a', options as MemcachedOptions)
     expect(attempt).toThrow(kind)

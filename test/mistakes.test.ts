@@ -1,12 +1,17 @@
 import { inspect } from 'node:util'
 import express from 'express'
 import Fastify from 'fastify'
-import { createSessions } from 'holdfast'
+import { createSessions, StoreUnavailableError } from 'holdfast'
 import { expressSessions } from 'holdfast/express'
 import { fastifySessions } from 'holdfast/fastify'
 import { honoSessions } from 'holdfast/hono'
 import { koaSessions } from 'holdfast/koa'
 import { nodeSessions } from 'holdfast/node'
+import { cookieStore } from 'holdfast/stores/cookie'
+import { layeredStore } from 'holdfast/stores/layered'
+import { memoryStore } from 'holdfast/stores/memory'
+import { migratingStore } from 'holdfast/stores/migrating'
+import { mysqlStore, postgresStore, sqliteStore } from 'holdfast/stores/sql'
 import { webSessions } from 'holdfast/web'
 import supertest from 'supertest'
 import { describe, expect, it, vi } from 'vitest'
@@ -51,6 +56,61 @@ describe('a mistake is an error that says what to do', () => {
       'an event that does not exist',
       () => createSessions({ secret: SECRET }).on(untyped('logn'), () => {}),
       /^there is no event 'logn'/,
+    ],
+    [
+      'a listener that is none',
+      () => createSessions({ secret: SECRET }).on('login', untyped(undefined)),
+      /^on: the listener of 'login' must be a function, not undefined/,
+    ],
+    [
+      'a URL in place of a store',
+      () => createSessions({ secret: SECRET, store: untyped('redis://localhost') }),
+      /^store: a string is not a store\..*openStore\(url\)/,
+    ],
+    [
+      'an option that memoryStore does not have',
+      () => memoryStore(untyped({ checkPeriod: 1 })),
+      /^memoryStore: there is no option checkPeriod\. There are: maxSessions/,
+    ],
+    [
+      'an option that postgresStore does not have',
+      () => postgresStore('postgres://localhost/app', untyped({ tableName: 'x' })),
+      /^postgresStore: there is no option tableName\. There are: table, schema, prepare/,
+    ],
+    [
+      'an option that mysqlStore does not have',
+      () => mysqlStore('mysql://localhost/app', untyped({ schema: 'x' })),
+      /^mysqlStore: there is no option schema/,
+    ],
+    [
+      'an option that sqliteStore does not have',
+      () => sqliteStore(':memory:', untyped({ tableName: 'x' })),
+      /^sqliteStore: there is no option tableName/,
+    ],
+    [
+      'an option that cookieStore does not have, which would have been for revocation',
+      () => cookieStore(untyped({ revocation: memoryStore() })),
+      /^cookieStore: there is no option revocation\. There are: revocations/,
+    ],
+    [
+      'a cookieStore whose revocations are no store',
+      () => cookieStore({ revocations: untyped('redis://localhost') }),
+      /^cookieStore: revocations must be a store/,
+    ],
+    [
+      'an option that layeredStore does not have',
+      () => layeredStore(untyped({ cache: memoryStore(), database: memoryStore(), ttl: 1 })),
+      /^layeredStore: there is no option ttl/,
+    ],
+    [
+      'an option that migratingStore does not have',
+      () => migratingStore(untyped({ from: memoryStore(), to: memoryStore(), move: false })),
+      /^migratingStore: there is no option move\./,
+    ],
+    [
+      'createSessions in place of what it makes',
+      () => expressSessions(untyped(createSessions)),
+      /^expressSessions: sessions must be what createSessions\(\) made, not a function$/,
     ],
     [
       'expressSessions without sessions',
@@ -103,6 +163,9 @@ describe('a mistake is an error that says what to do', () => {
     )
     await doing((session) => session.setLifetime(untyped({ persistant: true }))).toThrow(
       /^setLifetime: persistant: there is no such option/,
+    )
+    await doing((session) => session.setLifetime({ persistent: true, idle: '30d' })).toThrow(
+      /^setLifetime: idle \(30d\) is longer than absolute \(14d\), so it would never count/,
     )
     await doing((session) => session.setLifetime({ absolute: '30 dayz' })).toThrow(
       /^setLifetime: absolute: "30 dayz" is not a duration/,
@@ -191,4 +254,53 @@ it('a device is signed out only by its own user', async () => {
   expect(await sessions.revoke({ handle, userId: 'eve' })).toBe(0)
   expect(await ann.visit((session) => session.userId)).toBe('ann')
   expect(await sessions.revoke({ handle, userId: 'ann' })).toBe(1)
+})
+
+it('error handlers may write to what they are given, as to any error', async () => {
+  const { sessions } = manager()
+  const session = await sessions.open(undefined, { lazy: true })
+  await session.load()
+  let thrown: unknown
+  try {
+    session.requireLevel('aal2')
+  } catch (error) {
+    thrown = error
+  }
+  const error = thrown as Error & { statusCode: number; status: number; headers?: object }
+  expect([error.statusCode, error.status]).toEqual([401, 401])
+  error.statusCode ||= 500
+  error.name = 'Unauthorized'
+  error.headers = { 'X-Reason': 'level' }
+  expect(error).toMatchObject({ statusCode: 401, name: 'Unauthorized', headers: { 'X-Reason': 'level' } })
+
+  const outage = new StoreUnavailableError('down', { maybeApplied: false, retryable: true })
+  Object.assign(outage, { headers: { ...outage.headers, 'X-Down': '1' }, statusCode: 500 })
+  expect(outage).toMatchObject({
+    headers: { 'Retry-After': '1', 'X-Down': '1' },
+    statusCode: 500,
+    status: 503,
+  })
+  expect(outage.getResponse().headers.get('X-Down')).toBe('1')
+})
+
+it('what is changed after the answer is warned of, unless somebody listens', async () => {
+  const warnings: unknown[] = []
+  const logger = { warn: (text: unknown) => warnings.push(text), error() {} }
+  const { sessions } = manager<{ late?: number }>({ logger })
+  const late = async () => {
+    const session = await sessions.open('a=b')
+    session.data.late = 1
+    await sessions.commit(session)
+    session.data.late = 2
+    sessions.closed(session)
+  }
+  await late()
+  expect(warnings).toEqual([
+    expect.stringMatching(
+      /^holdfast: a request changed session \S+ after its answer had left, and that is not saved\. .*commit\(\)/,
+    ),
+  ])
+  sessions.on('uncommitted', () => {})
+  await late()
+  expect(warnings).toHaveLength(1)
 })

@@ -38,8 +38,11 @@ describe('openStore', () => {
   })
 
   it.each([
-    ['', /openStore: this is no URL; begin with one of memory: file: .*postgres:/],
-    ['./sessions', /this is no URL/],
+    [
+      '',
+      /openStore: the URL is empty, as of a variable that is not set; begin with one of memory: file: .*postgres:/,
+    ],
+    ['./sessions', /this text is no URL/],
     ['mongodb://localhost/app', /openStore: 'mongodb:' names no store; begin with one of/],
     ['layered:?cache=memory:', /this URL has no database; it must be like layered:/],
     ['migrating:?to=memory:', /this URL has no from/],
@@ -48,7 +51,8 @@ describe('openStore', () => {
       /has more than from, to, moves; .*encoded$/,
     ],
     ['layered:?cache=memory:&database=postgres://u:pa&ss@a/b', /has more than cache, database; .*encoded$/],
-    [undefined as never, /this is no URL/],
+    [undefined as never, /the URL is undefined, as of a variable that is not set/],
+    [{ url: 'redis://h' } as never, /a URL must be text, not an object of class Object/],
   ])('refuses %s', (url, message) => {
     expect(() => openStore(url)).toThrow(message)
   })

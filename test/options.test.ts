@@ -85,6 +85,11 @@ describe('options', () => {
     ],
     ['a secret that is no text', { secret: 42 }, /^secret: a number is not a secret/],
     ['a duration that is none', { lifetime: { idle: 'soon' } }, /^lifetime\.idle: "soon" is not a duration/],
+    [
+      'a duration without a unit',
+      { lifetime: { idle: '1800' } },
+      /^lifetime\.idle: "1800" is not a duration/,
+    ],
     ['a negative duration', { lifetime: { idle: -1 } }, /^lifetime\.idle: -1 is not a duration/],
     ['an idle timeout of nothing', { lifetime: { idle: 0 } }, /^lifetime\.idle: 0 must be more than 0/],
     [
@@ -112,7 +117,7 @@ describe('options', () => {
     ['a path with a semicolon', { cookie: { path: '/;x' } }, /^cookie\.path/],
     ['a domain that is none', { cookie: { domain: 'a;b' } }, /^cookie\.domain/],
     ['an unknown merge rule', { merge: { a: 'plus' } }, /merge: 'plus' for 'a' is no rule/],
-    ['what is no store', { store: {} }, /^store: this is not a store/],
+    ['what is no store', { store: {} }, /^store: an object is not a store/],
     ['an onInvalid that is none', { onInvalid: 'ignore' }, /^onInvalid: "ignore"/],
     ['a name with a colon', { name: 'a:b' }, /^name: "a:b" must be/],
   ]

@@ -1,5 +1,5 @@
 import type { Request as ExpressRequest } from 'express'
-import { createSessions, type Session, type Sessions } from 'holdfast'
+import { createSessions, type Session, type SessionOptions, type Sessions } from 'holdfast'
 import { describe, expectTypeOf, it } from 'vitest'
 
 interface Visitor {
@@ -49,12 +49,24 @@ describe('the types', () => {
     expectTypeOf(compiled).toBeFunction()
   })
 
+  it('know that a new session is empty, whatever its data are declared to be', () => {
+    const compiled = () => {
+      const { data } = createSessions<{ visits: number; cart: Record<string, number> }>().of({})
+      expectTypeOf(data).toEqualTypeOf<{ visits?: number; cart?: Record<string, number> }>()
+      // @ts-expect-error: NaN at the first visit
+      data.visits++
+    }
+    expectTypeOf(compiled).toBeFunction()
+  })
+
   it('take data of any shape where none is declared', () => {
     const compiled = () => {
       const untyped = createSessions()
       expectTypeOf(untyped.of({}).data).toEqualTypeOf<Record<string, unknown>>()
       // @ts-expect-error: there is no such option
       createSessions({ secrets: [] })
+      const options: SessionOptions = { seal: true }
+      expectTypeOf(createSessions(options)).toEqualTypeOf<typeof untyped>()
     }
     expectTypeOf(compiled).toBeFunction()
   })

@@ -76,7 +76,7 @@ const DATA = { basket: 'x'.repeat(400), views: 0 }
 const WRITES = 10
 const BATCH = 50
 
-type BenchSessions = Sessions<typeof DATA>
+type BenchSessions = Sessions<Partial<typeof DATA>>
 
 function managerNamed(store: Store, name: string): BenchSessions {
   const sessions = createSessions<typeof DATA>({
@@ -163,7 +163,7 @@ async function load(
         const start = performance.now()
         try {
           const session = await sessions.open(cookie)
-          if (isWrite) session.data.views++
+          if (isWrite) session.data.views!++
           await sessions.commit(session)
           ;(isWrite ? writes : reads).push(performance.now() - start)
         } catch (error) {

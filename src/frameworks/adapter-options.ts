@@ -1,5 +1,5 @@
 import { OptionsError } from '../errors.ts'
-import { checkTypes, refuseUnknown } from '../given.ts'
+import { checkTypes, refuseUnknown, typeOf } from '../given.ts'
 
 /** What all adapters for frameworks can be told. */
 export interface AdapterOptions<Carrier> {
@@ -28,7 +28,15 @@ export function checkMounting(
   })
 }
 
+/** Something else is where the session is to be: another library's session, or that of another manager. To go on would be to serve the wrong one. */
+export function taken(adapter: string, property: string): OptionsError {
+  return new OptionsError(
+    `${adapter}: there is a '${property}' already, of another session library or of another mount. Take that out, or mount this one with ` +
+      "{ property: 'visit' } or another name",
+  )
+}
+
 export function checkSessions(adapter: string, sessions: unknown): void {
   if (typeof (sessions as { open?: unknown } | undefined)?.open === 'function') return
-  throw new OptionsError(`${adapter}: sessions must be what createSessions() made, not ${String(sessions)}`)
+  throw new OptionsError(`${adapter}: sessions must be what createSessions() made, not ${typeOf(sessions)}`)
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Sessions } from '../sessions.ts'
 import type { AdapterOptions } from './adapter-options.ts'
-import { checkMounting } from './adapter-options.ts'
+import { checkMounting, taken } from './adapter-options.ts'
 import { mount, openOnNode } from './node.ts'
 
 export type { AdapterOptions }
@@ -36,7 +36,14 @@ export function expressSessions<Data extends object>(
   checkMounting('expressSessions', sessions, options, ['property', 'skip'])
   const { property = 'session', skip, lazy = false } = options
   return (request, response, next) => {
-    if (skip?.(request) || Object.hasOwn(request, property)) return next()
+    if (skip?.(request)) return next()
+    if (Object.hasOwn(request, property)) {
+      const there = request[property as keyof IncomingMessage] as unknown
+      sessions
+        .open(request, { lazy })
+        .then((session) => next(session === there ? undefined : taken('expressSessions', property)), next)
+      return
+    }
     openOnNode(sessions, request, response, { lazy, fail: next }).then((session) => {
       mount(request, property, session)
       next()

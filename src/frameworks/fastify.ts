@@ -3,7 +3,7 @@ import type { Answer } from '../answer.ts'
 import type { Session } from '../session.ts'
 import type { Sessions } from '../sessions.ts'
 import type { AdapterOptions } from './adapter-options.ts'
-import { checkMounting } from './adapter-options.ts'
+import { checkMounting, taken } from './adapter-options.ts'
 import type { HeaderTarget } from './headers.ts'
 import { applyHeaders } from './headers.ts'
 
@@ -46,14 +46,15 @@ function plugin<Data extends object>(
   options: FastifySessionsOptions<Data>,
   done: (error?: Error) => void,
 ): void {
+  const { sessions, property = 'session', skip, lazy = false } = options
+  const app = instance as FastifyLike
   try {
-    checkMounting('fastifySessions', options.sessions, options, ['sessions', 'property', 'skip', 'prefix'])
+    checkMounting('fastifySessions', sessions, options, ['sessions', 'property', 'skip', 'prefix'])
+    if (app.hasRequestDecorator(property)) throw taken('fastifySessions', property)
   } catch (error) {
     done(error as Error)
     return
   }
-  const { sessions, property = 'session', skip, lazy = false } = options
-  const app = instance as FastifyLike
   const failed = new WeakSet<object>()
 
   app.decorateRequest(property, null)
@@ -126,6 +127,7 @@ class ReplyHeaders implements HeaderTarget {
 }
 
 interface FastifyLike {
+  hasRequestDecorator(property: string): boolean
   decorateRequest(property: string, value: null): unknown
   addHook(
     name: 'onRequest' | 'onResponse',

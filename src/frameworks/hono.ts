@@ -1,6 +1,6 @@
 import type { Sessions } from '../sessions.ts'
 import type { AdapterOptions } from './adapter-options.ts'
-import { checkMounting } from './adapter-options.ts'
+import { checkMounting, taken } from './adapter-options.ts'
 import { applyHeaders } from './headers.ts'
 import { withHeaders } from './web.ts'
 
@@ -37,6 +37,11 @@ export function honoSessions<Data extends object>(
   return async (c: HonoContextLike, next: () => Promise<void>): Promise<void> => {
     if (skip?.(c)) return next()
     const session = await sessions.open(c.req.raw, { lazy })
+    const there = c.get(property)
+    if (there !== undefined) {
+      if (there !== session) throw taken('honoSessions', property)
+      return next()
+    }
     c.set(property, session)
     await next()
     try {
@@ -79,6 +84,7 @@ export interface HonoContextLike {
   readonly req: { readonly raw: Request }
   res: Response
   finalized: boolean
+  get(name: string): unknown
   set(name: string, value: unknown): void
   header(name: string, value?: string, options?: { append?: boolean }): void
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Sessions } from '../sessions.ts'
 import type { AdapterOptions } from './adapter-options.ts'
-import { checkMounting } from './adapter-options.ts'
+import { checkMounting, taken } from './adapter-options.ts'
 import { mount, openOnNode } from './node.ts'
 
 export type { AdapterOptions }
@@ -34,6 +34,11 @@ export function koaSessions<Data extends object>(sessions: Sessions<Data>, optio
   const { property = 'session', skip, lazy = false } = options
   return async (ctx: KoaContextLike, next: () => Promise<void>): Promise<void> => {
     if (skip?.(ctx)) return next()
+    if (Object.hasOwn(ctx, property)) {
+      const there = ctx[property as keyof KoaContextLike] as unknown
+      if ((await sessions.open(ctx.req, { lazy })) !== there) throw taken('koaSessions', property)
+      return next()
+    }
     const fail = (error: unknown) => ctx.onerror(error as Error)
     const session = await openOnNode(sessions, ctx.req, ctx.res, { lazy, fail })
     mount(ctx, property, session)

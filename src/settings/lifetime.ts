@@ -48,7 +48,8 @@ export function resolveLifetime(given: LifetimeOptions | LifetimePreset): Lifeti
   return policy
 }
 
-function refuseIdleOverAbsolute(where: string, { idle, absolute }: LifetimePolicy['anonymous']): void {
+/** @throws OptionsError for an idle timeout that the absolute one would never let count */
+export function refuseIdleOverAbsolute(where: string, { idle, absolute }: LifetimePolicy['anonymous']): void {
   if (idle !== false && absolute !== false && idle > absolute) {
     throw new OptionsError(
       `${where}: idle (${ms(idle)}) is longer than absolute (${ms(absolute)}), so it would never count`,

@@ -10,6 +10,7 @@ import type {
   WriteOptions,
 } from '../store.ts'
 import { isTombstone, UnsupportedError } from '../store.ts'
+import { refuseRest } from './passed.ts'
 
 /** Whether sessions in cookies can be ended from the server. */
 export interface CookieStoreOptions {
@@ -45,6 +46,10 @@ export interface CookieStoreOptions {
  * @throws RangeError if `rememberFor` is not a positive number
  */
 export function cookieStore(options: CookieStoreOptions = {}): CookieStore {
+  const { revocations, rememberFor, ...unknown } = options
+  refuseRest('cookieStore', unknown, 'revocations, rememberFor')
+  if (revocations !== undefined && typeof revocations?.load !== 'function')
+    throw new TypeError('cookieStore: revocations must be a store, such as memoryStore()')
   return new CookieStore(options)
 }
 

@@ -5,6 +5,7 @@ import { layeredStore } from './layered.ts'
 import { memcachedStore } from './memcached/index.ts'
 import { memoryStore } from './memory.ts'
 import { migratingStore } from './migrating.ts'
+import { describePassed } from './passed.ts'
 import { redisStore } from './redis/index.ts'
 import { mysqlStore, postgresStore, sqliteStore } from './sql/index.ts'
 import { LAYERED, MIGRATING, partsOf } from './url-parts.ts'
@@ -43,13 +44,20 @@ export function openStore(url: string): Store {
   const open = scheme === undefined ? undefined : OPENERS[scheme]
   if (!open) {
     throw new TypeError(
-      `openStore: ${scheme === undefined ? 'this is no URL' : `'${scheme}:' names no store`}; ` +
+      `openStore: ${scheme === undefined ? nameless(url) : `'${scheme}:' names no store`}; ` +
         `begin with one of ${Object.keys(OPENERS)
           .map((one) => `${one}:`)
           .join(' ')}`,
     )
   }
   return open(url)
+}
+
+/** It may hold a password, so it is not shown. */
+function nameless(url: unknown): string {
+  if (url === undefined || url === '')
+    return `the URL is ${url === '' ? 'empty' : 'undefined'}, as of a variable that is not set`
+  return typeof url === 'string' ? 'this text is no URL' : `a URL must be text, not ${describePassed(url)}`
 }
 
 const redis = (url: string) => withOptions(url, ['prefix'], redisStore)

@@ -21,6 +21,7 @@ import {
   noEntry,
   recordIn,
 } from './layered/entry.ts'
+import { refuseRest } from './passed.ts'
 
 /** The two stores, and how far the cache is trusted. */
 export interface LayeredStoreOptions {
@@ -65,7 +66,8 @@ export interface LayeredStoreOptions {
  * @throws TypeError if the cache cannot compare and set, or a duration is not a positive number. Operations throw what the database throws.
  */
 export function layeredStore(options: LayeredStoreOptions): Store {
-  const { cache, database, cacheFor = 60_000, cacheTimeout = 100 } = options
+  const { cache, database, cacheFor = 60_000, cacheTimeout = 100, ...unknown } = options
+  refuseRest('layeredStore', unknown, 'cache, database, cacheFor, cacheTimeout')
   if (!cache?.compareAndSet) {
     throw new TypeError(
       'layeredStore: the cache must be a store that compares and sets (memory, Redis, Memcached, …)',

@@ -10,6 +10,7 @@ import {
   type Tombstone,
   type UpdateResult,
 } from '../store.ts'
+import { refuseRest } from './passed.ts'
 
 /** How large a `memoryStore` may become. */
 export interface MemoryStoreOptions {
@@ -38,7 +39,9 @@ export interface MemoryStoreOptions {
  * @throws RangeError if `maxSessions` is not a number from 1 up.
  */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
-  return new MemoryStore(options.maxSessions ?? 1_000_000)
+  const { maxSessions = 1_000_000, ...unknown } = options
+  refuseRest('memoryStore', unknown, 'maxSessions')
+  return new MemoryStore(maxSessions)
 }
 
 /** Thrown by `create` of a memory store that holds `maxSessions` sessions and found none of them expired. */

@@ -14,6 +14,7 @@ import {
 } from '../store.ts'
 import { type DrainOptions, type DrainProgress, drain } from './migrating/drain.ts'
 import { copyOf, endedCopyOf, isCopy, isEndedCopy, isSeal, originalOf, sealOf } from './migrating/stages.ts'
+import { refuseRest } from './passed.ts'
 import { StoreError } from './store-error.ts'
 
 /** From where to where, and whether sessions move yet. */
@@ -60,7 +61,9 @@ export interface MigratingStoreOptions {
  * @throws TypeError if one of the two is not a store, or both are the same. Operations throw what the two stores throw, and StoreError where what
  * they find shows that both are one store under two names, or that the two are the wrong way round.
  */
-export function migratingStore({ from, to, moves = true }: MigratingStoreOptions): MigratingStore {
+export function migratingStore(options: MigratingStoreOptions): MigratingStore {
+  const { from, to, moves = true, ...unknown } = options
+  refuseRest('migratingStore', unknown, 'from, to, moves')
   for (const [name, store] of Object.entries({ from, to })) {
     if (typeof store?.load !== 'function') throw new TypeError(`migratingStore: \`${name}\` must be a store`)
   }

@@ -7,13 +7,14 @@ export const SECRET = 'q5vXx0Tn2yq8W1ZbJ4uR7sKd3fHgLmPc'
 export function manager<Data extends object = Record<string, unknown>>(options: SessionOptions<Data> = {}) {
   const clock = { now: 1_800_000_000_000 }
   const store: Store = options.store ?? memoryStore()
-  const sessions = createSessions<Data>({
+  // A test knows what it has put into `data`, and which schema gives it.
+  const sessions = createSessions({
     secret: SECRET,
     clock: () => clock.now,
     sweepEvery: false,
     ...options,
     store,
-  })
+  } as SessionOptions<Data>) as Sessions<Data>
   return { sessions, store, clock }
 }
 

@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from 'node:tls'
 import { inspect } from 'node:util'
+import { refuseRest } from '../passed.ts'
 import { Connection } from './connection.ts'
 import { ketamaRing } from './ring.ts'
 import { type MemcachedServers, parseServers } from './servers.ts'
@@ -66,11 +67,7 @@ export function memcachedStore(servers: MemcachedServers, options: MemcachedOpti
   const parsed = parseServers(servers)
   const { prefix = 'holdfast:', timeout = 1_500, tls = parsed.isTls, ...rest } = options
   const { username = parsed.username, password = parsed.password, ...unknown } = rest
-  for (const name of Object.keys(unknown)) {
-    throw new TypeError(
-      `memcachedStore: there is no option ${name}. There are prefix, timeout, username, password and tls.`,
-    )
-  }
+  refuseRest('memcachedStore', unknown, 'prefix, timeout, username, password, tls')
   if (typeof prefix !== 'string' || !/^[\x21-\x7e]{0,100}$/.test(prefix)) {
     throw new RangeError(
       `memcachedStore: the prefix ${inspect(prefix)} is not up to 100 printable ASCII characters without a space.`,

@@ -10,6 +10,8 @@ export interface Commander {
   command(args: readonly string[], key: string): Promise<unknown>
   /** The servers that have a part of the keys: one, unless this is a Cluster. */
   primaries(): Promise<readonly Primary[]>
+  /** Of a client that sends again by itself what was under way when its connection broke: what it sends by. Another one tells that it may have. */
+  connections?(): readonly unknown[]
   /** Present if the connection is the store's own. */
   close?(): Promise<void>
 }
@@ -34,6 +36,8 @@ export interface IoredisClient {
   readonly options: object
   call(command: string, ...args: string[]): Promise<unknown>
   callBuffer(command: string, ...args: string[]): Promise<unknown>
+  /** Of a single server: its socket. */
+  readonly stream?: unknown
   /** Of a Cluster. */
   nodes?(role: 'master'): readonly IoredisNode[]
   /** Of a Cluster: by slot, the addresses of its primary and its replicas. */
@@ -43,6 +47,7 @@ export interface IoredisClient {
 /** One node of a Cluster of ioredis. */
 export interface IoredisNode {
   readonly options: { readonly host?: string; readonly port?: number }
+  readonly stream?: unknown
   call(command: string, ...args: string[]): Promise<unknown>
 }
 
@@ -115,7 +120,10 @@ function single(command: (args: readonly string[]) => Promise<unknown>, isPool =
 }
 
 function ioredis(client: IoredisClient): Commander {
-  return single(([name = '', ...args]) => client.call(name, ...args))
+  return {
+    ...single(([name = '', ...args]) => client.call(name, ...args)),
+    connections: () => [client.stream],
+  }
 }
 
 function ioredisCluster(client: IoredisClient): Commander {
@@ -135,6 +143,7 @@ function ioredisCluster(client: IoredisClient): Commander {
     async command([name = '', ...args], key) {
       return args.includes(key) ? client.call(name, ...args) : (await nodeOf(key)).call(name, ...args)
     },
+    connections: () => nodes().map(({ stream }) => stream),
     async primaries() {
       // Before it has connected there are no nodes to name.
       if (nodes().length === 0) await client.call('PING')

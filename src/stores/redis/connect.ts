@@ -49,6 +49,7 @@ export function connectLazily(url: string, longestWait = 0): Commander {
     command: (args, key) =>
       connected ? connected.command(args, key) : connection().then((found) => found.command(args, key)),
     primaries: async () => (connected ?? (await connection())).primaries(),
+    connections: () => connected?.connections?.() ?? [],
     async close() {
       isClosed = true
       // An attempt under way closes what it makes, and its failure is that of the operation which began it.

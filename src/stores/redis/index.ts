@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { refuseRest } from '../passed.ts'
 import { adopt, type RedisClient } from './clients.ts'
 import { connectLazily } from './connect.ts'
 import { RedisStore } from './store.ts'
@@ -68,9 +69,7 @@ export interface RedisWait {
  */
 export function redisStore(source: string | RedisClient, options: RedisStoreOptions = {}): RedisStore {
   const { prefix = 'h', wait, ...unknown } = options
-  for (const name of Object.keys(unknown)) {
-    throw new RangeError(`redisStore: there is no option ${name}. There are: prefix, wait`)
-  }
+  refuseRest('redisStore', unknown, 'prefix, wait')
   if (typeof prefix !== 'string' || !/^[\w.:-]{0,63}[\w.-]$/.test(prefix)) {
     throw new RangeError(
       `redisStore: the prefix ${inspect(prefix)} is not 1 to 64 letters, digits, '_', '.', '-' and ':', the last one not a ':'`,

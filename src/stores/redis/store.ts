@@ -1,3 +1,4 @@
+import { follows, isBeyondMemory } from '../../revision.ts'
 import type {
   Finding,
   LoadOptions,
@@ -104,11 +105,15 @@ export class RedisStore implements Store {
       const recordKey = this.#recordKey(key)
       const writers = await this.#replicas.writersOf([recordKey], options)
       const args = [formatValue(record), encodePercent(expectedRev)]
+      const before = this.#commander.connections?.()
       let answer = textOf(await this.#script(UPDATE, recordKey, [...args, ...unownedOf(record)]))
       let name = ''
       if (answer === 'index') {
         name = await this.#addToIndexes(key, record, record)
         answer = textOf(await this.#script(UPDATE, recordKey, [...args, name]))
+      }
+      if (answer === 'conflict' && before && this.#mayHaveRepeated(before)) {
+        answer = await this.#whatBecameOf(key, record)
       }
       if (answer === 'conflict' || answer === 'gone') {
         if (name) await this.#removeFromIndexes([[key, record, name]])
@@ -345,6 +350,22 @@ export class RedisStore implements Store {
     if (textOf(await this.#script(UPDATE, recordKey, args)) === 'ok') return
     throw new Error(
       'the connection that wrote was replaced before the replicas had confirmed it, and what it wrote is not there as it was',
+    )
+  }
+
+  #mayHaveRepeated(before: readonly unknown[]): boolean {
+    const now = this.#commander.connections!()
+    return before.length !== now.length || before.some((connection) => !now.includes(connection))
+  }
+
+  /** The client has sent an update twice, perhaps, and `conflict` is the second answer: the revisions tell of the first. */
+  async #whatBecameOf(key: string, { rev }: StoredRecord): Promise<'ok' | 'conflict' | 'gone'> {
+    const found = await this.#load(key, true)
+    if (found === undefined || isTombstone(found)) return 'gone'
+    if (follows(found.rev, rev)) return 'ok'
+    if (!isBeyondMemory(found.rev, rev)) return 'conflict'
+    throw new Error(
+      'the connection broke before the answer to a write, the client has sent it again, and others have written so often meanwhile that nobody can tell whether it was done',
     )
   }
 

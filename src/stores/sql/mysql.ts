@@ -1,5 +1,5 @@
 import { inTime, noAnswerWithin } from '../in-time.ts'
-import { describePassed } from '../passed.ts'
+import { describePassed, refuseRest } from '../passed.ts'
 import { ANSWER_TIMEOUT_MS, checkUrl, connectionsOf, has, owning, type TellingPool } from './driver.ts'
 import type { SqlExecutor, SqlValue } from './executor.ts'
 import { type SqlStore, sqlStore } from './store.ts'
@@ -64,7 +64,8 @@ export interface MariadbHandle {
  * reached shows with the first operation, or with `createTables()`.
  */
 export function mysqlStore(source: string | MysqlHandle, options: MysqlOptions = {}): SqlStore {
-  const { table = 'holdfast_sessions' } = options
+  const { table = 'holdfast_sessions', ...unknown } = options
+  refuseRest('mysqlStore', unknown, 'table')
   const executor: SqlExecutor =
     typeof source === 'string' ? open(source) : { dialect: 'mysql', run: runnerOn(source) }
   return sqlStore(executor, table)

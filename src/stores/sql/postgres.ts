@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { connect as connectSocket, type Socket } from 'node:net'
 import { patientFor } from '../in-time.ts'
-import { describePassed } from '../passed.ts'
+import { describePassed, refuseRest } from '../passed.ts'
 import {
   ANSWER_TIMEOUT_MS,
   checkUrl,
@@ -86,7 +86,8 @@ export interface PgliteHandle {
  * can be reached shows with the first operation, or with `createTables()`.
  */
 export function postgresStore(source: string | PostgresHandle, options: PostgresOptions = {}): SqlStore {
-  const { table = 'holdfast_sessions', schema, prepare } = options
+  const { table = 'holdfast_sessions', schema, prepare, ...unknown } = options
+  refuseRest('postgresStore', unknown, 'table, schema, prepare')
   return sqlStore(typeof source === 'string' ? open(source, prepare) : adopt(source, prepare), table, schema)
 }
 

@@ -2,7 +2,7 @@ import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, resolve } from 'node:path'
 import { inspect } from 'node:util'
-import { describePassed } from '../passed.ts'
+import { describePassed, refuseRest } from '../passed.ts'
 import { lasting, passing, type Remedy, StoreError } from '../store-error.ts'
 import { messageOf } from './errors.ts'
 import type { SqlExecutor, SqlResult, SqlValue } from './executor.ts'
@@ -51,7 +51,8 @@ export interface SqliteStatement {
  * be opened or no driver is there.
  */
 export function sqliteStore(source: string | SqliteHandle, options: SqliteOptions = {}): SqlStore {
-  const { table = 'holdfast_sessions' } = options
+  const { table = 'holdfast_sessions', ...unknown } = options
+  refuseRest('sqliteStore', unknown, 'table')
   checkName('sqliteStore', 'table', table, LONGEST_TABLE.sqlite)
   return sqlStore(typeof source === 'string' ? open(source) : adopt(source), table)
 }
