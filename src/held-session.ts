@@ -28,6 +28,7 @@ import type { CsrfSigner, Login } from './security/csrf-token.ts'
 import type { FlashMessage, LoginOptions, LogoutOptions, Session, SessionLifetime } from './session.ts'
 import { behind } from './session.ts'
 import { refuseIdleOverAbsolute } from './settings/lifetime.ts'
+import { NEVER } from './store.ts'
 import type { Presented, Visit } from './visit.ts'
 import { addOperation, Begun, handleOf, handOut, inTurn, loginOf } from './visit.ts'
 
@@ -281,7 +282,8 @@ export class HeldSession<Data extends object> implements Session<Data> {
     }
     if (given.idle) {
       const next = { ...visit.record, ...given }
-      const whole = absoluteEnd(next, this.#settings.lifetime) - (next.authenticatedAt ?? next.createdAt)
+      const end = absoluteEnd(next, this.#settings.lifetime)
+      const whole = end < NEVER && end - (next.authenticatedAt ?? next.createdAt)
       refuseIdleOverAbsolute('setLifetime', { idle: given.idle, absolute: whole })
     }
     this.#do({ kind: 'lifetime', ...given })
