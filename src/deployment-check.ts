@@ -1,8 +1,10 @@
+import ms from 'ms'
 import type { LifetimePolicy } from './lifetime.ts'
 import { MAKE_ONE } from './settings/secrets.ts'
 import type { Settings } from './settings.ts'
 import type { Finding, Store } from './store.ts'
 
+const MINUTE = 60_000
 const DAY = 86_400_000
 const LONGEST_PERSISTENT = 30 * DAY
 const MOST_SECRETS = 3
@@ -132,6 +134,15 @@ function checkLifetime({ idle, absolute, persistent }: LifetimePolicy): Finding[
       severity: 'warning',
       finding: `Every login outlives the browser and lasts ${long}: on a shared or stolen device it is open all that time.`,
       cure: "Set lifetime.absolute to 30 days or less, or make it the user's choice: session.setLifetime({ persistent: true, idle: '14d', absolute: '30d' }).",
+    })
+  }
+  const shortest = Math.min(...[idle, absolute].map((limit) => limit || MINUTE))
+  if (shortest < MINUTE) {
+    findings.push({
+      id: 'lifetime.short',
+      severity: 'warning',
+      finding: `Sessions last ${ms(shortest)}, so whoever reads a page is logged out by its end.`,
+      cure: "A number counts milliseconds, and not seconds as elsewhere: write lifetime: { idle: '30m' }.",
     })
   }
   if (idle === false && absolute === false) {

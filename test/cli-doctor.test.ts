@@ -198,6 +198,12 @@ const settings: readonly Case[] = [
     () => ({ config: { lifetime: { absolute: '365d', persistent: true } } }),
   ],
   [
+    'seconds that were taken for milliseconds',
+    'lifetime.short',
+    /Sessions last 2s/,
+    () => ({ config: { lifetime: { idle: 1800 } } }),
+  ],
+  [
     'no timeout',
     'lifetime.endless',
     /neither an idle nor an absolute timeout/,

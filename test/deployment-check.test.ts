@@ -102,6 +102,11 @@ describe('the check', () => {
       'warning lifetime.persistent-long',
     ])
     expect(await check({ lifetime: { absolute: '30d', persistent: true } })).toEqual([])
+    const [short] = await check({ lifetime: { idle: 1800 } })
+    expect(short).toMatchObject({
+      id: 'lifetime.short',
+      finding: expect.stringContaining('Sessions last 2s'),
+    })
     expect(ids(await check({ cookie: { secure: false } }))).toEqual(['error cookie.insecure'])
   })
 })

@@ -767,7 +767,12 @@ describe('trouble', () => {
     )
   })
 
-  it('says what to do: password, database, schema', async () => {
+  it('says what to do: password, database, schema, TLS', async () => {
+    await expectFailure(
+      openUrl(`${server.with({})}?sslmode=verify-full`).load('k'),
+      /does not support SSL.*speaks no TLS: turn it on there, or leave it out/,
+      false,
+    )
     await expectFailure(
       openUrl(server.with({ password: 'wr0ng' })).load('k'),
       /password authentication failed.*Check the user and the password/,

@@ -149,6 +149,12 @@ const BY_MESSAGE: readonly (readonly [message: RegExp, remedy: Remedy])[] = [
   [/connection terminated|connection error and is not queryable|connection is in closed state/i, LOST],
   [/client password must be a/i, PASSWORD],
   [
+    /does not support (ssl|secure)/i,
+    lasting(
+      'The server speaks no TLS: turn it on there, or leave it out of the URL on a network that you trust.',
+    ),
+  ],
+  [
     /after calling end on the pool|pool is closed|was closed and is not queryable/i,
     lasting('It was closed before the store was: close it after the last request.'),
   ],
