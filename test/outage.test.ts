@@ -568,6 +568,22 @@ describe('a write that a driver sends again, since the connection broke before i
     expect(await sessions.list('ann')).toHaveLength(1)
   })
 
+  it('says maybeApplied where nobody could look what came of it, and is done once after all', async () => {
+    startRepeating(async () => {
+      const { load } = memory
+      memory.load = async () => {
+        memory.load = load
+        throw new Error('connection refused')
+      }
+    })
+    const cookie = await visitor()
+    const session = await sessions.open(cookie)
+    session.data.visits!++
+    await expect(session.commit()).rejects.toMatchObject({ maybeApplied: true })
+    await session.commit()
+    expect([session.data.visits, await count(cookie)]).toEqual([2, 2])
+  })
+
   it('is done once, and what others made of it meanwhile stays', async () => {
     startRepeating(async () => {
       const elsewhere = createSessions<Data>({ secret: SECRET, store: faulty(memory) })
