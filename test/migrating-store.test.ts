@@ -601,6 +601,9 @@ describe('processes that are killed', () => {
       const workers = await Promise.all(
         [0, 1, 2, 3].map((i) => startWorker({ ...config, moves: i < 3 }, keys)),
       )
+      // They are at work, which takes them a while where others are too.
+      const isAcknowledged = () => workers.some(({ reports }) => reports.some((report) => 'count' in report))
+      await expect.poll(isAcknowledged, { timeout: 10_000, interval: 1 }).toBe(true)
       await Promise.all(
         workers.map(async ({ child }) => {
           await sleep(Math.random() * 120)
