@@ -117,6 +117,31 @@ export const EVENT_NAMES: readonly (keyof SessionEvents)[] = [
 
 export function createEvents(logger: Logger, sessions: string): Events {
   const listeners = new Map<keyof SessionEvents, Set<Listener<never>>>()
+  let hasWarned = false
+
+  /** What somebody should know of, even if the application listens to nothing. */
+  function logUnheard(name: keyof SessionEvents, event: SessionEvents[keyof SessionEvents]): void {
+    if (name === 'error') {
+      const { operation, error } = event as SessionEvents['error']
+      logger.error(`holdfast: ${operation} failed in the background`, error)
+    } else if (name === 'outage') {
+      const { store, error } = event as SessionEvents['outage']
+      logger.error(
+        `holdfast: the ${store} store does not answer: ${error.message}. Requests that need it fail until it does.`,
+      )
+    } else if (name === 'recovered') {
+      const { store, milliseconds } = event as SessionEvents['recovered']
+      logger.warn(`holdfast: the ${store} store answers again, after ${(milliseconds / 1000).toFixed(1)} s`)
+    } else if (name === 'uncommitted' && !hasWarned) {
+      hasWarned = true // it is a mistake of the application, made at each request to that route
+      const { handle, route } = event as SessionEvents['uncommitted']
+      logger.warn(
+        `holdfast: ${route ?? 'a request'} changed session ${handle} after its answer had left, and that is not saved. ` +
+          "Change it before you answer, or call `await session.commit()` afterwards. Said once; the event 'uncommitted' tells of each.",
+      )
+    }
+  }
+
   return {
     on(name, listener) {
       if (!EVENT_NAMES.includes(name))
@@ -131,7 +156,7 @@ export function createEvents(logger: Logger, sessions: string): Events {
       if (isHeard(eventChannel)) eventChannel.publish({ sessions, name, event } satisfies EventMessage)
       const set = listeners.get(name)
       if (!set?.size) {
-        logUnheard(name, event, logger)
+        logUnheard(name, event)
         return
       }
       for (const listener of set) {
@@ -142,31 +167,5 @@ export function createEvents(logger: Logger, sessions: string): Events {
         }
       }
     },
-  }
-}
-
-/** What somebody should know of, even if the application listens to nothing. */
-function logUnheard(
-  name: keyof SessionEvents,
-  event: SessionEvents[keyof SessionEvents],
-  logger: Logger,
-): void {
-  if (name === 'error') {
-    const { operation, error } = event as SessionEvents['error']
-    logger.error(`holdfast: ${operation} failed in the background`, error)
-  } else if (name === 'outage') {
-    const { store, error } = event as SessionEvents['outage']
-    logger.error(
-      `holdfast: the ${store} store does not answer: ${error.message}. Requests that need it fail until it does.`,
-    )
-  } else if (name === 'recovered') {
-    const { store, milliseconds } = event as SessionEvents['recovered']
-    logger.warn(`holdfast: the ${store} store answers again, after ${(milliseconds / 1000).toFixed(1)} s`)
-  } else if (name === 'uncommitted') {
-    const { handle, route } = event as SessionEvents['uncommitted']
-    logger.warn(
-      `holdfast: ${route ?? 'a request'} changed session ${handle} after its answer had left, and that is not saved. ` +
-        'Change it before you answer, or call `await session.commit()` afterwards.',
-    )
   }
 }
