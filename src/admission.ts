@@ -8,7 +8,7 @@ export const CLOCK_SKEW = 60_000
 export const ANSWER_TIME = 5_000
 
 /**
- * What becomes of a token whose record was found. Judged once, when the session is opened; later only `isRetired` counts.
+ * What becomes of a token whose record was found; `held` is the generation of that token. Judged once, when the session is opened; later only `isRetired` counts.
  *
  * - `live`: it is the session's. `confirm`: this is the first use of the current generation. `resend`: the answer that carried
  *   the current token was lost, so give it again.

@@ -16,7 +16,7 @@ import {
   OptionsError,
 } from './errors.ts'
 import { checkTypes, refuseUnknown, typeOf } from './given.ts'
-import { absoluteEnd, expiry, mayRotate } from './lifetime.ts'
+import { absoluteTimeout, expiry, mayRotate } from './lifetime.ts'
 import type { LoginRules } from './login-rules.ts'
 import type { Opener } from './open.ts'
 import type { LifetimeOverrides, Operation } from './operations.ts'
@@ -28,7 +28,6 @@ import type { CsrfSigner, Login } from './security/csrf-token.ts'
 import type { FlashMessage, LoginOptions, LogoutOptions, Session, SessionLifetime } from './session.ts'
 import { behind } from './session.ts'
 import { refuseIdleOverAbsolute } from './settings/lifetime.ts'
-import { NEVER } from './store.ts'
 import type { Presented, Visit } from './visit.ts'
 import { addOperation, Begun, handleOf, handOut, inTurn, loginOf } from './visit.ts'
 
@@ -281,9 +280,7 @@ export class HeldSession<Data extends object> implements Session<Data> {
       ...(persistent === undefined ? {} : { persistent }),
     }
     if (given.idle) {
-      const next = { ...visit.record, ...given }
-      const end = absoluteEnd(next, this.#settings.lifetime)
-      const whole = end < NEVER && end - (next.authenticatedAt ?? next.createdAt)
+      const whole = absoluteTimeout({ ...visit.record, ...given }, this.#settings.lifetime)
       refuseIdleOverAbsolute('setLifetime', { idle: given.idle, absolute: whole })
     }
     this.#do({ kind: 'lifetime', ...given })

@@ -21,11 +21,18 @@ export function idleTimeout(record: SessionRecord, policy: LifetimePolicy): numb
 }
 
 /** Counted from the login, or from creation; neither use nor rotation moves it. */
+export function absoluteTimeout(record: SessionRecord, policy: LifetimePolicy): number | false {
+  if (record.endsAt !== undefined) return record.endsAt - startOf(record)
+  return record.absolute ?? (record.user === undefined ? policy.anonymous.absolute : policy.absolute)
+}
+
 export function absoluteEnd(record: SessionRecord, policy: LifetimePolicy): number {
-  if (record.endsAt !== undefined) return record.endsAt
-  const absolute =
-    record.absolute ?? (record.user === undefined ? policy.anonymous.absolute : policy.absolute)
-  return absolute === false ? NEVER : (record.authenticatedAt ?? record.createdAt) + absolute
+  const absolute = absoluteTimeout(record, policy)
+  return absolute === false ? NEVER : startOf(record) + absolute
+}
+
+function startOf({ authenticatedAt, createdAt }: SessionRecord): number {
+  return authenticatedAt ?? createdAt
 }
 
 /** In whole milliseconds, as stores take it: a timeout may be any number. */

@@ -10,7 +10,5 @@ export function describePassed(passed: unknown): string {
 /** @param unknown what is left of the options without those that there are. @throws RangeError if that is anything */
 export function refuseRest(where: string, unknown: object, known: string): void {
   for (const name of Object.keys(unknown))
-    throw new RangeError(
-      `${where}: there is no option ${name}. ${known ? `There are: ${known}` : 'It takes none'}`,
-    )
+    throw new RangeError(`${where}: there is no option ${name}. There are: ${known}`)
 }
