@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 
 const ALONE = [
   ...['frozen-servers', 'failover', 'races', 'mixed-load', 'at-scale', 'dropped', 'outage', 'redis-silent'],
-  ...['cli-migrate', 'browser/dashboard', 'security/timing', 'speed'],
+  ...['cli-migrate', 'browser/dashboard', 'security/timing', 'memory-heap', 'speed'],
 ].map((name) => `test/${name}.test.ts`)
 
 vitest(`--maxWorkers=${availableParallelism()}`, ...ALONE.map((file) => `--exclude=${file}`))

@@ -18,7 +18,7 @@ export interface Measurements {
   readonly pauses: Readonly<Record<string, number>>
 }
 
-const RUNS = 2
+const RUNS = 3
 /** Calls that make no map grow are timed this often. */
 const SAMPLE = 20_000
 const sessions = Number(process.argv[2] ?? 200_000)
