@@ -14,8 +14,8 @@ import { installVirtualTime } from './model/virtual-time.ts'
 
 const SEED = Number(process.env.HOLDFAST_SEED ?? 1)
 const RUNS = process.env.HOLDFAST_RUNS === undefined ? undefined : Number(process.env.HOLDFAST_RUNS)
-const MODEL_RUNS = RUNS ?? (process.env.CI ? 20_000 : 2_000)
-const REAL_RUNS = RUNS ?? (process.env.CI ? 2_000 : 200)
+const MODEL_RUNS = RUNS ?? (process.env.CI ? 10_000 : 2_000)
+const REAL_RUNS = RUNS ?? (process.env.CI ? 1_000 : 200)
 
 /** The ways to find a session gone that the design names, those that the person asked for, and the ends that must be. */
 const NAMED: readonly Outcome[] = [

@@ -14,12 +14,12 @@ const SEED = Number(HOLDFAST_SEED ?? (MINUTES > 0 ? Date.now() % 2 ** 31 : 1))
 
 /** Programs by store; a program asks some 38 things of its sessions. */
 const RUNS: Record<string, number> = {
-  memory: 900,
-  sqlite: 600,
-  file: 150,
-  'moving from file to sqlite': 150,
+  memory: 800,
+  sqlite: 500,
+  file: 80,
+  'moving from file to sqlite': 80,
 }
-const RUNS_ELSEWHERE = 200
+const RUNS_ELSEWHERE = 150
 const runsOn = (name: string) => RUNS[name] ?? RUNS_ELSEWHERE
 
 const total: Tally = { programs: 0, deeds: 0, operations: 0 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { assertDestroyed, assertIndexed, textOf } from './found.ts'
 import { createMany, inAnHour, increment, newKey, record } from './samples.ts'
 import type { OptionalCapability, Suite } from './suite.ts'
-import { withWorkers } from './workers.ts'
+import { Workers } from './workers.ts'
 
 export function processTests(
   { group, test }: Suite,
@@ -11,19 +11,21 @@ export function processTests(
   lacks: ReadonlySet<OptionalCapability>,
 ): void {
   group('races between processes', () => {
+    const workers = new Workers(opener)
+
     test('four that count lose nothing', async (store, config) => {
       const key = newKey()
       await store.create(key, record({ text: '0' }))
-      await withWorkers(4, opener, config, async (workers) => {
-        await Promise.all(workers.map((worker) => worker.run({ do: 'increment', key, times: 100 })))
+      await workers.race(4, config, async (racing) => {
+        await Promise.all(racing.map((worker) => worker.run({ do: 'increment', key, times: 100 })))
       })
       assert.equal(textOf(await store.load(key, { fresh: true })), '400')
     })
 
     test('four that create the same keys create each once', async (store, config) => {
       const keys = Array.from({ length: 50 }, newKey)
-      await withWorkers(4, opener, config, async (workers) => {
-        const created = await Promise.all(workers.map((worker) => worker.run({ do: 'create', keys })))
+      await workers.race(4, config, async (racing) => {
+        const created = await Promise.all(racing.map((worker) => worker.run({ do: 'create', keys })))
         assert.deepEqual(created.flat().sort(), [...keys].sort())
       })
       for (const key of keys) assert.ok(await store.load(key, { fresh: true }))
@@ -31,7 +33,7 @@ export function processTests(
 
     test('nothing destroyed comes back, however it is updated and touched meanwhile', async (store, config) => {
       const keys = await createMany(store, 20, { user: 'ada', externalId: 'sid-1' })
-      await withWorkers(4, opener, config, async ([destroyer, ...updaters]) => {
+      await workers.race(4, config, async ([destroyer, ...updaters]) => {
         const updated = updaters.map((worker) => worker.run({ do: 'updateUntilGone', keys }))
         await destroyer?.run({ do: 'destroy', keys, everyMs: 5 })
         // A record that came back would be updated for ever; what is found below says it better than a timeout.
@@ -44,11 +46,30 @@ export function processTests(
       await assertIndexed(store, { user: 'ada', externalId: 'sid-1' }, [])
     })
 
+    if (!lacks.has('sweep')) {
+      test('four that sweep remove each expired record once, and no prolonged one', async (store, config) => {
+        const now = inAnHour()
+        const kept = await createMany(store, 20)
+        const prolonged = await createMany(store, 40, { expires: now - 1 })
+        await createMany(store, 100, { expires: now - 1 })
+        await workers.race(4, config, async ([toucher, ...sweepers]) => {
+          const removed = sweepers.map((worker) => worker.run({ do: 'sweep', now: now - 1 }))
+          const touched = (await toucher?.run({ do: 'touch', keys: prolonged, expires: now + 1000 })) ?? []
+          const total = (await Promise.all(removed)).flat().reduce((sum, count) => sum + Number(count), 0)
+          assert.equal(total, 140 - touched.length)
+          for (const key of prolonged) {
+            assert.equal((await store.load(key, { fresh: true })) !== undefined, touched.includes(key))
+          }
+        })
+        for (const key of kept) assert.ok(await store.load(key, { fresh: true }))
+      })
+    }
+
     test('a process killed amid its updates neither locks nor damages a record', async (store, config) => {
       const key = newKey()
       await store.create(key, record({ text: '0', user: 'ada' }))
       for (const delay of [0, 17, 41]) {
-        await withWorkers(1, opener, config, async ([victim]) => {
+        await workers.race(1, config, async ([victim]) => {
           assert.ok(victim)
           await victim.run({ do: 'updateForever', key })
           await sleep(delay)
@@ -63,24 +84,7 @@ export function processTests(
         assert.equal(textOf(await store.load(key, { fresh: true })), String(Number(before) + 1))
         await assertIndexed(store, { user: 'ada' }, [key])
       }
-    })
-
-    if (lacks.has('sweep')) return
-    test('four that sweep remove each expired record once, and no prolonged one', async (store, config) => {
-      const now = inAnHour()
-      const kept = await createMany(store, 20)
-      const prolonged = await createMany(store, 40, { expires: now - 1 })
-      await createMany(store, 100, { expires: now - 1 })
-      await withWorkers(4, opener, config, async ([toucher, ...sweepers]) => {
-        const removed = sweepers.map((worker) => worker.run({ do: 'sweep', now: now - 1 }))
-        const touched = (await toucher?.run({ do: 'touch', keys: prolonged, expires: now + 1000 })) ?? []
-        const total = (await Promise.all(removed)).flat().reduce((sum, count) => sum + Number(count), 0)
-        assert.equal(total, 140 - touched.length)
-        for (const key of prolonged) {
-          assert.equal((await store.load(key, { fresh: true })) !== undefined, touched.includes(key))
-        }
-      })
-      for (const key of kept) assert.ok(await store.load(key, { fresh: true }))
+      await workers.end()
     })
   })
 }

@@ -21,7 +21,10 @@ export interface StoreUnderTest {
   readonly lacks?: readonly OptionalCapability[]
 }
 
-/** Opens, in another process, the store that `config` describes. That process is killed at the end of the test. */
+/**
+ * Opens, in another process, the store that `config` describes. It is closed at the end of the test, and that process opens the store of the next test,
+ * unless it is killed: what the opener opens besides the store stays until then.
+ */
 export type StoreOpener = (config: unknown) => Store | Promise<Store>
 
 /** The two functions of a test runner that the suite needs. Those of vitest, jest and `node:test` fit. */

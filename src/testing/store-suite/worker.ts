@@ -7,6 +7,7 @@ import type { StoreOpener } from './suite.ts'
 /** What a worker can be told to do; its result, if any, is a list of keys or numbers. */
 export type Task =
   | { readonly do: 'open'; readonly opener: string; readonly config: unknown }
+  | { readonly do: 'close' }
   | { readonly do: 'increment'; readonly key: string; readonly times: number }
   | { readonly do: 'create'; readonly keys: readonly string[] }
   | { readonly do: 'touch'; readonly keys: readonly string[]; readonly expires: number }
@@ -28,6 +29,7 @@ export interface Answer {
 
 let opened: Store | undefined
 
+process.once('disconnect', () => process.exit())
 process.on('message', ({ id, task }: Order) => {
   perform(task).then(
     (result) => process.send?.({ id, result } satisfies Answer),
@@ -42,10 +44,18 @@ async function perform(task: Task): Promise<readonly string[]> {
     return []
   }
   if (opened === undefined) throw new Error(`no store is open to ${task.do} in`)
+  if (task.do === 'close') {
+    await opened.close?.()
+    opened = undefined
+    return []
+  }
   return performOn(opened, task)
 }
 
-async function performOn(store: Store, task: Exclude<Task, { do: 'open' }>): Promise<readonly string[]> {
+async function performOn(
+  store: Store,
+  task: Exclude<Task, { do: 'open' | 'close' }>,
+): Promise<readonly string[]> {
   switch (task.do) {
     case 'increment':
       for (let i = 0; i < task.times; i++) await increment(store, task.key)

@@ -8,23 +8,64 @@ export interface Worker {
   kill(): Promise<void>
 }
 
-export async function withWorkers(
-  count: number,
-  opener: string,
-  config: unknown,
-  body: (workers: Worker[]) => Promise<void>,
-): Promise<void> {
-  const workers = Array.from({ length: count }, startWorker)
-  try {
-    // All are open before any begins, so that they do race.
-    await Promise.all(workers.map((worker) => worker.run({ do: 'open', opener, config })))
-    await body(workers)
-  } finally {
-    await Promise.all(workers.map((worker) => worker.kill()))
+interface Process extends Worker {
+  /** Whether it lives and has answered all that it was asked. */
+  isFree(): boolean
+  /** Whether it keeps this process alive. */
+  hold(isHeld: boolean): void
+}
+
+/** Other processes on the store of a test. They are used again by the next one: to start one takes longer than a race. */
+export class Workers {
+  readonly #opener: string
+  #idle: Process[] = []
+
+  constructor(opener: string) {
+    this.#opener = opener
+  }
+
+  async race(
+    count: number,
+    config: unknown,
+    body: (workers: readonly Worker[]) => Promise<void>,
+  ): Promise<void> {
+    const workers = Array.from({ length: count }, () => this.#take())
+    let hasPassed = false
+    try {
+      // All are open before any begins, so that they do race.
+      await Promise.all(workers.map((worker) => worker.run({ do: 'open', opener: this.#opener, config })))
+      await body(workers)
+      hasPassed = true
+    } finally {
+      await Promise.all(workers.map((worker) => (hasPassed ? this.#giveBack(worker) : worker.kill())))
+    }
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.#idle.splice(0).map((worker) => worker.kill()))
+  }
+
+  #take(): Process {
+    this.#idle = this.#idle.filter((worker) => worker.isFree())
+    const worker = this.#idle.pop() ?? startWorker()
+    worker.hold(true)
+    return worker
+  }
+
+  async #giveBack(worker: Process): Promise<void> {
+    if (!worker.isFree()) return worker.kill()
+    try {
+      await worker.run({ do: 'close' })
+    } catch (error) {
+      await worker.kill()
+      throw error
+    }
+    worker.hold(false)
+    this.#idle.push(worker)
   }
 }
 
-function startWorker(): Worker {
+function startWorker(): Process {
   const fromSources = import.meta.url.endsWith('.ts')
   const file = new URL(fromSources ? './worker.ts' : './worker.js', import.meta.url)
   const child: ChildProcess = fork(file, { execArgv: fromSources ? ['--import', 'tsx'] : process.execArgv })
@@ -49,8 +90,15 @@ function startWorker(): Worker {
       resolve()
     })
   })
+  const isAlive = () => child.exitCode === null && child.signalCode === null
   let lastId = 0
   return {
+    isFree: () => isAlive() && waiting.size === 0,
+    hold(isHeld) {
+      const how = isHeld ? 'ref' : 'unref'
+      child[how]()
+      child.channel?.[how]()
+    },
     run(task) {
       return new Promise((resolve, reject) => {
         const order: Order = { id: ++lastId, task }
@@ -59,7 +107,7 @@ function startWorker(): Worker {
       })
     },
     async kill() {
-      if (child.pid !== undefined && child.exitCode === null) child.kill('SIGKILL')
+      if (child.pid !== undefined && isAlive()) child.kill('SIGKILL')
       await exited
     },
   }
