@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** A minute or more each, longest first. Begun last, one would run while the other cores have nothing left to do. */
-const LONG = ['model', 'generations', 'close', 'cli-sessions', 'processes', 'redis-clients'].map(
+const LONG = ['model', 'generations', 'close', 'cli-sessions', 'processes', 'races', 'redis-clients'].map(
   (name) => `/test/${name}.test.ts`,
 )
 

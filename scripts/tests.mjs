@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
 const ALONE = [
-  ...['frozen-servers', 'failover', 'races', 'mixed-load', 'at-scale', 'dropped', 'outage', 'redis-silent'],
+  ...['frozen-servers', 'failover', 'mixed-load', 'at-scale', 'dropped', 'outage', 'redis-silent'],
   ...['cli-migrate', 'browser/dashboard', 'security/timing', 'memory-heap', 'speed'],
 ].map((name) => `test/${name}.test.ts`)
 

@@ -97,7 +97,8 @@ function startWorker(): Process {
     hold(isHeld) {
       const how = isHeld ? 'ref' : 'unref'
       child[how]()
-      child.channel?.[how]()
+      // Bun has no such functions of a channel.
+      child.channel?.[how]?.()
     },
     run(task) {
       return new Promise((resolve, reject) => {
