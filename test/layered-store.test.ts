@@ -585,9 +585,7 @@ describe('a cache that fails', () => {
       return performance.now() - started
     }
     expect(await took()).toBeGreaterThan(90)
-    const rest = performance.now()
-    for (let i = 0; i < 50; i++) await took()
-    expect(performance.now() - rest).toBeLessThan(1_000)
+    for (let i = 0; i < 50; i++) expect(await took()).toBeLessThan(90)
     expect(errors).toEqual([
       'load: layered store: load failed: the memory cache did not answer within 100 ms. The database is used without it meanwhile; ' +
         'see whether the cache is up, or give it longer with { cacheTimeout }',

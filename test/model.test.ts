@@ -12,7 +12,7 @@ const MINUTES = Number(HOLDFAST_MODEL_MINUTES ?? 0)
 /** In a long run, another one each time. */
 const SEED = Number(HOLDFAST_SEED ?? (MINUTES > 0 ? Date.now() % 2 ** 31 : 1))
 
-/** Programs by store; a program asks some 38 things of its sessions. */
+/** Programs by store; a program asks some 44 things of its sessions. */
 const RUNS: Record<string, number> = {
   memory: 800,
   sqlite: 500,

@@ -84,6 +84,7 @@ export function processTests(
         assert.equal(textOf(await store.load(key, { fresh: true })), String(Number(before) + 1))
         await assertIndexed(store, { user: 'ada' }, [key])
       }
+      // The last of these tests.
       await workers.end()
     })
   })

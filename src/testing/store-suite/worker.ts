@@ -29,6 +29,7 @@ export interface Answer {
 
 let opened: Store | undefined
 
+// What the opener has opened besides the store, a pool for instance, would keep an idle worker alive.
 process.once('disconnect', () => process.exit())
 process.on('message', ({ id, task }: Order) => {
   perform(task).then(

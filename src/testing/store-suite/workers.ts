@@ -24,6 +24,7 @@ export class Workers {
     this.#opener = opener
   }
 
+  /** The body has so many of them, each with the store open. Those that it leaves alive and at rest are used again. */
   async race(
     count: number,
     config: unknown,
